@@ -1,0 +1,205 @@
+//! A YAML file -> a checked type, or an error that says file, line, column, key and what was probably meant.
+//!
+//! The types that are read say `deny_unknown_fields`: a typo must never be a setting that nobody reads. Duplicate
+//! keys are errors too. A scalar is read as the type that the key wants, so `lang: no` is the text `no`.
+
+use std::path::Path;
+
+use serde::de::DeserializeOwned;
+use serde_saphyr::Error as SaphyrError;
+pub use serde_saphyr::{Location, Spanned};
+
+use crate::suggest;
+
+/// A YAML text with the name that errors call it by.
+#[derive(Debug, Clone)]
+pub struct Yaml {
+    name: String,
+    text: String,
+}
+
+/// What is wrong with a YAML text, and where.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct YamlError(String);
+
+impl std::fmt::Display for YamlError {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl std::error::Error for YamlError {}
+
+impl Yaml {
+    /// Reads a file; errors name it as it was given.
+    pub fn open(path: &Path) -> Result<Self, YamlError> {
+        let text = fs_err::read_to_string(path).map_err(|e| YamlError(e.to_string()))?;
+        Ok(Self::from_text(path.display().to_string(), text))
+    }
+
+    /// A text that is already at hand; `name` stands where a path would.
+    pub fn from_text(name: impl Into<String>, text: impl Into<String>) -> Self {
+        Self { name: name.into(), text: text.into() }
+    }
+
+    /// The name that errors call it by.
+    #[must_use]
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// The text itself.
+    #[must_use]
+    pub fn text(&self) -> &str {
+        &self.text
+    }
+
+    /// The whole text as a `T`.
+    pub fn parse<T: DeserializeOwned>(&self) -> Result<T, YamlError> {
+        serde_saphyr::from_str(&self.text).map_err(|error| self.explain(error.without_snippet()))
+    }
+
+    /// An error of our own about the place of a [`Spanned`] value: `name:line:column: message`, the line with a mark
+    /// under it, and the hint.
+    #[must_use]
+    pub fn error_at(&self, location: Location, message: &str, hint: Option<&str>) -> YamlError {
+        let (line, column) = (location.line(), location.column());
+        let mut out = format!("{}:{line}:{column}: {message}", self.name);
+        let index = usize::try_from(line).unwrap_or(0).wrapping_sub(1);
+        if let Some(text) = self.text.lines().nth(index) {
+            let number = line.to_string();
+            let margin = " ".repeat(number.len());
+            let indent = " ".repeat(usize::try_from(column).unwrap_or(1).saturating_sub(1));
+            out += &format!("\n{margin} |\n{number} | {text}\n{margin} | {indent}^");
+        }
+        if let Some(hint) = hint {
+            out += &format!("\nhint: {hint}");
+        }
+        YamlError(out)
+    }
+
+    /// The library's error in our words, with a suggestion where a name is unknown.
+    fn explain(&self, error: &SaphyrError) -> YamlError {
+        let (message, hint) = match error {
+            SaphyrError::SerdeUnknownField { field, expected, .. } => {
+                let hint = suggest::hint(field, expected.iter().copied(), "the keys there are");
+                (format!("unknown key `{field}`"), Some(hint))
+            }
+            SaphyrError::SerdeUnknownVariant { variant, expected, .. } => {
+                let hint = suggest::hint(variant, expected.iter().copied(), "the values there are");
+                (format!("unknown value `{variant}`"), Some(hint))
+            }
+            SaphyrError::SerdeMissingField { field, .. } => {
+                (format!("the key `{field}` is missing here"), None)
+            }
+            SaphyrError::DuplicateMappingKey { key, .. } => {
+                let key = key.as_deref().unwrap_or("?");
+                let hint = "keep one of the two: which one counts would depend on the reader";
+                (format!("the key `{key}` stands here a second time"), Some(hint.to_string()))
+            }
+            SaphyrError::InvalidScalar { ty, .. } => {
+                (format!("this is not a value of the expected type, {}", plain_type(ty)), None)
+            }
+            SaphyrError::SerdeInvalidType { unexpected, expected, .. }
+            | SaphyrError::SerdeInvalidValue { unexpected, expected, .. } => {
+                (format!("found {unexpected}, expected {expected}"), None)
+            }
+            SaphyrError::Message { msg, .. } => (msg.clone(), None),
+            other => {
+                // The library ends its messages with the place, which stands at the head of ours.
+                let text = other.to_string();
+                let text = text.rsplit_once(" at line ").map_or(text.as_str(), |(text, _)| text);
+                (text.to_string(), None)
+            }
+        };
+        match error.location() {
+            Some(location) => self.error_at(location, &message, hint.as_deref()),
+            None => YamlError(format!("{}: {message}", self.name)),
+        }
+    }
+}
+
+/// A Rust type's name in words.
+fn plain_type(ty: &str) -> &str {
+    match ty {
+        "i8" | "i16" | "i32" | "i64" | "isize" => "a whole number",
+        "u8" | "u16" | "u32" | "u64" | "usize" => "a whole number, not negative",
+        "f32" | "f64" => "a number",
+        "bool" => "`true` or `false`",
+        other => other,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use expect_test::{Expect, expect};
+    use serde::Deserialize;
+
+    use super::*;
+
+    #[derive(Debug, Deserialize)]
+    #[serde(deny_unknown_fields)]
+    #[expect(dead_code, reason = "only whether it can be read is looked at")]
+    struct Source {
+        fraction: Option<f64>,
+        rows: Option<u32>,
+        lang: Option<String>,
+    }
+
+    #[track_caller]
+    fn check(text: &str, expected: &Expect) {
+        let error = Yaml::from_text("mix.yaml", text).parse::<Source>().unwrap_err();
+        expected.assert_eq(&error.to_string());
+    }
+
+    #[test]
+    fn an_error_names_the_place_the_key_and_the_probable_key() {
+        check(
+            "lang: de\nfracton: 0.5\n",
+            &expect![[r#"
+                mix.yaml:2:1: unknown key `fracton`
+                  |
+                2 | fracton: 0.5
+                  | ^
+                hint: did you mean `fraction`?"#]],
+        );
+        check(
+            "rows: many\n",
+            &expect![[r#"
+                mix.yaml:1:7: this is not a value of the expected type, a whole number, not negative
+                  |
+                1 | rows: many
+                  |       ^"#]],
+        );
+        check(
+            "rows: 1\nrows: 2\n",
+            &expect![[r#"
+                mix.yaml:2:1: the key `rows` stands here a second time
+                  |
+                2 | rows: 2
+                  | ^
+                hint: keep one of the two: which one counts would depend on the reader"#]],
+        );
+        check(
+            "colour: red\n",
+            &expect![[r#"
+                mix.yaml:1:1: unknown key `colour`
+                  |
+                1 | colour: red
+                  | ^
+                hint: the keys there are: `fraction`, `rows`, `lang`"#]],
+        );
+    }
+
+    #[test]
+    fn a_missing_file_is_named() {
+        let error = Yaml::open(Path::new("no/such.yaml")).unwrap_err();
+        assert!(error.to_string().contains("no/such.yaml"), "{error}");
+    }
+
+    #[test]
+    fn a_bare_no_is_the_text_that_a_text_key_wants() {
+        let source: Source = Yaml::from_text("mix.yaml", "lang: no\n").parse().unwrap();
+        assert_eq!(source.lang.as_deref(), Some("no"));
+    }
+}
