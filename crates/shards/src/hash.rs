@@ -1,0 +1,74 @@
+//! Bytes -> SHA-256, as lower-case hexadecimal.
+
+use std::io::{self, Read};
+use std::path::Path;
+
+use serde::{Deserialize, Serialize};
+use sha2::{Digest, Sha256};
+
+/// A file as a manifest names it: enough to tell that it is still the same one.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct FileHash {
+    /// The path as the program was given it.
+    pub path: String,
+    /// Its length.
+    pub bytes: u64,
+    /// SHA-256 of its content.
+    pub sha256: String,
+}
+
+impl FileHash {
+    /// Reads the file once; `name` is what the manifest calls it.
+    pub fn of(path: &Path, name: impl Into<String>) -> io::Result<Self> {
+        let mut file = fs_err::File::open(path)?;
+        let mut sha = Sha256::new();
+        let mut buffer = vec![0; 1 << 18];
+        let mut bytes = 0;
+        loop {
+            let n = file.read(&mut buffer)?;
+            if n == 0 {
+                break;
+            }
+            sha.update(&buffer[..n]);
+            bytes += n as u64;
+        }
+        Ok(Self { path: name.into(), bytes, sha256: hexadecimal(&sha.finalize()) })
+    }
+}
+
+/// SHA-256 of bytes at hand.
+#[must_use]
+pub fn sha256(bytes: &[u8]) -> String {
+    hexadecimal(&Sha256::digest(bytes))
+}
+
+/// SHA-256 of a file.
+pub fn sha256_file(path: &Path) -> io::Result<String> {
+    Ok(FileHash::of(path, "")?.sha256)
+}
+
+fn hexadecimal(bytes: &[u8]) -> String {
+    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_hash_is_that_of_sha256sum() {
+        // printf abc | sha256sum
+        let expected = "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad";
+        assert_eq!(sha256(b"abc"), expected);
+
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("abc");
+        crate::atomic::write(&path, b"abc").unwrap();
+        let hash = FileHash::of(&path, "data/abc").unwrap();
+        assert_eq!(
+            (hash.path.as_str(), hash.bytes, hash.sha256.as_str()),
+            ("data/abc", 3, expected)
+        );
+    }
+}
