@@ -1,0 +1,46 @@
+//! What can go wrong: libtorch's refusals, cut to one line, and a libtorch that is not the right one.
+
+/// Why a call of this crate failed.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum Error {
+    /// libtorch threw an exception; this is the first line of its message.
+    #[error("libtorch: {0}")]
+    Torch(String),
+    /// Lists that belong together have different lengths.
+    #[error("{n_found} {found} for {n_expected} {expected}")]
+    Lengths {
+        /// What the list holds that has the wrong length.
+        found: &'static str,
+        /// Its length.
+        n_found: usize,
+        /// What it has to be as long as.
+        expected: &'static str,
+        /// The length of that.
+        n_expected: usize,
+    },
+    /// The bytes given cannot be seen as the tensor asked for.
+    #[error("{0}")]
+    Blob(String),
+    /// The program was built against another libtorch than it found when it started.
+    #[error(
+        "this program was built for libtorch {expected} but found {found}\n\
+         hint: run `scripts/libtorch` and build again, and see that LD_LIBRARY_PATH names no other libtorch"
+    )]
+    Version {
+        /// The version that the program was built for.
+        expected: &'static str,
+        /// The version that is loaded.
+        found: String,
+    },
+}
+
+/// The result of this crate's functions.
+pub type Result<T, E = Error> = std::result::Result<T, E>;
+
+impl Error {
+    /// The first line of a C++ message; what follows it is a backtrace or a list of kernels.
+    pub(crate) fn torch(message: &str) -> Self {
+        Error::Torch(message.lines().next().unwrap_or_default().trim().to_owned())
+    }
+}
