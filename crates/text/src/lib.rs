@@ -1,1 +1,18 @@
-//! text
+//! Text: conversations to turns, turns to token ids, and ids back to text.
+//!
+//! The modules stand in the order in which the data passes them; each uses only those above it.
+
+pub mod conversation; // what every source makes
+pub mod chatml; // conversation -> turns with roles
+mod error; // what can be wrong with a tokenizer's files
+mod special; // strings that become one id wherever they stand
+mod model; // a SentencePiece model, read and checked
+mod queue; // text -> ids, the general path
+mod hugging_face; // text -> ids through a tokenizer.json
+mod decode; // ids -> text
+pub mod tokenizer; // the door: text <-> ids
+
+pub use crate::chatml::{Segment, prompt, segments};
+pub use crate::conversation::{Conversation, Message};
+pub use crate::error::Error;
+pub use crate::tokenizer::{Decoder, Encoder, Tokenizer};

@@ -1,0 +1,238 @@
+//! The tokenizer: text in, ids out, and back.
+//!
+//! # Vocabulary
+//! Of a SentencePiece model: its pieces keep their ids; then `<CLS>`, `<SEP>`, `<EOD>`, `<MASK>`, the padding, begin and
+//! end pieces (`<PAD>`, `<BOS>`, `<EOS>` where the model has none) and the extra tokens are registered, in this order. A string
+//! that is in the vocabulary keeps its id, another gets the next. All of them are special. This is the reference's
+//! (Open-Assistant's pretokenizer) numbering: Llama-2 with `<|im_start|>,<|im_end|>` has 32,007 ids.
+//!
+//! # Encoding
+//! A text is cut at its special strings ([`crate::special`]); each stretch between is encoded on its own, with its own
+//! blank in front. Nothing is put around it: no `<s>`, no `</s>`.
+
+use std::path::{Path, PathBuf};
+
+use crate::decode::SentencePieceDecoder;
+use crate::error::Error;
+use crate::hugging_face::{HuggingFace, HuggingFaceDecoder};
+use crate::model::Model;
+use crate::queue::QueueEncoder;
+use crate::special::{Piece, SpecialTokens};
+
+/// A vocabulary and its rules. It does not change; encoders and decoders borrow it.
+#[derive(Debug)]
+pub struct Tokenizer {
+    file: PathBuf,
+    engine: Engine,
+    special: SpecialTokens,
+    vocab_size: u32,
+}
+
+#[derive(Debug)]
+enum Engine {
+    SentencePiece(Box<Model>),
+    HuggingFace(Box<HuggingFace>),
+}
+
+impl Tokenizer {
+    /// A SentencePiece BPE model with byte fallback (Llama's `tokenizer.model`), and extra special tokens.
+    pub fn sentencepiece(model_file: &Path, extra: &[String]) -> Result<Self, Error> {
+        check_extra(extra)?;
+        let model = Model::read(model_file)?;
+        let mut vocab_size =
+            u32::try_from(model.pieces.len()).expect("the model numbered its pieces with 32 bits");
+        let piece = |id: Option<u32>, absent: &str| {
+            id.map_or(absent.to_owned(), |id| model.pieces[id as usize].text.clone())
+        };
+        let tokens = ["<CLS>", "<SEP>", "<EOD>", "<MASK>"].into_iter().map(String::from);
+        let tokens = tokens.chain([
+            piece(model.pad, "<PAD>"),
+            piece(model.bos, "<BOS>"),
+            piece(model.eos, "<EOS>"),
+        ]);
+        let mut special: Vec<(String, u32)> = Vec::new();
+        for token in tokens.chain(extra.iter().cloned()) {
+            let known = model.ids.get(&token).copied();
+            let known =
+                known.or_else(|| special.iter().find(|(it, _)| *it == token).map(|&(_, id)| id));
+            let id = known.unwrap_or(vocab_size);
+            vocab_size = vocab_size.max(id + 1);
+            special.push((token, id));
+        }
+        let special = SpecialTokens::new(special);
+        Ok(Self {
+            file: model_file.into(),
+            engine: Engine::SentencePiece(Box::new(model)),
+            special,
+            vocab_size,
+        })
+    }
+
+    /// A `tokenizer.json`, and extra special tokens; what is special follows `crate::hugging_face`'s rule.
+    pub fn hugging_face(tokenizer_json: &Path, extra: &[String]) -> Result<Self, Error> {
+        check_extra(extra)?;
+        let engine = HuggingFace::read(tokenizer_json, extra)?;
+        let vocab_size = u32::try_from(engine.tokens.len()).expect("ids are 32 bits wide");
+        let special = SpecialTokens::new(engine.special.iter().cloned());
+        Ok(Self {
+            file: tokenizer_json.into(),
+            engine: Engine::HuggingFace(Box::new(engine)),
+            special,
+            vocab_size,
+        })
+    }
+
+    /// The file that the vocabulary came from.
+    pub fn model_file(&self) -> &Path {
+        &self.file
+    }
+
+    /// Ids are below this number.
+    pub fn vocab_size(&self) -> u32 {
+        self.vocab_size
+    }
+
+    /// The special tokens and their ids, in the order of registration.
+    pub fn special_tokens(&self) -> &[(String, u32)] {
+        self.special.tokens()
+    }
+
+    /// The id of a special token.
+    pub fn special_id(&self, token: &str) -> Option<u32> {
+        self.special.id(token)
+    }
+
+    /// The string of an id, special tokens included; `▁` stands for a blank.
+    pub fn id_to_piece(&self, id: u32) -> Option<&str> {
+        let piece = match &self.engine {
+            Engine::SentencePiece(model) => {
+                model.pieces.get(id as usize).map(|piece| piece.text.as_str())
+            }
+            Engine::HuggingFace(engine) => engine.tokens.get(id as usize).map(String::as_str),
+        };
+        piece.or_else(|| self.special.token(id))
+    }
+
+    /// The model's own begin-of-text id.
+    pub fn bos_id(&self) -> Option<u32> {
+        match &self.engine {
+            Engine::SentencePiece(model) => model.bos,
+            Engine::HuggingFace(engine) => engine.bos,
+        }
+    }
+
+    /// The model's own end-of-text id.
+    pub fn eos_id(&self) -> Option<u32> {
+        match &self.engine {
+            Engine::SentencePiece(model) => model.eos,
+            Engine::HuggingFace(engine) => engine.eos,
+        }
+    }
+
+    /// The model's own padding id; `<PAD>` where the model has none is [`Tokenizer::special_id`]'s.
+    pub fn pad_id(&self) -> Option<u32> {
+        match &self.engine {
+            Engine::SentencePiece(model) => model.pad,
+            Engine::HuggingFace(engine) => engine.pad,
+        }
+    }
+
+    /// The id of the unknown piece, which encoding with byte fallback never makes.
+    pub fn unk_id(&self) -> Option<u32> {
+        match &self.engine {
+            Engine::SentencePiece(model) => Some(model.unknown),
+            Engine::HuggingFace(engine) => engine.unknown,
+        }
+    }
+
+    /// An encoder: one per thread, since it owns caches.
+    pub fn encoder(&self) -> Encoder<'_> {
+        let segments = match &self.engine {
+            Engine::SentencePiece(model) => SegmentEncoder::Queue(QueueEncoder::new(model)),
+            Engine::HuggingFace(engine) => SegmentEncoder::HuggingFace(engine),
+        };
+        Encoder { special: &self.special, segments }
+    }
+
+    /// The text of ids; see [`crate::decode`] for what holds.
+    pub fn decode(&self, ids: &[u32]) -> String {
+        let mut decoder = self.decoder();
+        let text: String = ids.iter().map(|&id| decoder.push(id)).collect();
+        text + &decoder.finish()
+    }
+
+    /// A decoder for ids that arrive one by one.
+    pub fn decoder(&self) -> Decoder<'_> {
+        match &self.engine {
+            Engine::SentencePiece(model) => {
+                Decoder(Decoding::SentencePiece(SentencePieceDecoder::new(model, &self.special)))
+            }
+            Engine::HuggingFace(engine) => {
+                Decoder(Decoding::HuggingFace(Box::new(HuggingFaceDecoder::new(engine))))
+            }
+        }
+    }
+}
+
+/// Encodes text after text.
+#[derive(Debug)]
+pub struct Encoder<'t> {
+    special: &'t SpecialTokens,
+    segments: SegmentEncoder<'t>,
+}
+
+/// What encodes a text without special strings.
+#[derive(Debug)]
+enum SegmentEncoder<'t> {
+    Queue(QueueEncoder<'t>),
+    HuggingFace(&'t HuggingFace),
+}
+
+impl Encoder<'_> {
+    /// Appends the ids of a text.
+    pub fn encode(&mut self, text: &str, ids: &mut Vec<u32>) {
+        self.special.split(text, |piece| match piece {
+            Piece::Special(id) => ids.push(id),
+            Piece::Text(text) => match &mut self.segments {
+                SegmentEncoder::Queue(encoder) => encoder.encode(text, ids),
+                SegmentEncoder::HuggingFace(engine) => engine.encode(text, ids),
+            },
+        });
+    }
+}
+
+/// Decodes ids one by one, as they are sampled.
+#[derive(Debug)]
+pub struct Decoder<'t>(Decoding<'t>);
+
+#[derive(Debug)]
+enum Decoding<'t> {
+    SentencePiece(SentencePieceDecoder<'t>),
+    HuggingFace(Box<HuggingFaceDecoder<'t>>),
+}
+
+impl Decoder<'_> {
+    /// The text that became final with this id; empty while a character is incomplete.
+    pub fn push(&mut self, id: u32) -> String {
+        match &mut self.0 {
+            Decoding::SentencePiece(decoder) => decoder.push(id),
+            Decoding::HuggingFace(decoder) => decoder.push(id),
+        }
+    }
+
+    /// What is left when no more ids come: an incomplete character, as U+FFFD.
+    pub fn finish(mut self) -> String {
+        match &mut self.0 {
+            Decoding::SentencePiece(decoder) => decoder.finish(),
+            Decoding::HuggingFace(decoder) => decoder.finish(),
+        }
+    }
+}
+
+/// The reference would search for an empty token forever.
+fn check_extra(extra: &[String]) -> Result<(), Error> {
+    match extra.iter().position(String::is_empty) {
+        Some(index) => Err(Error::EmptySpecialToken { index }),
+        None => Ok(()),
+    }
+}
