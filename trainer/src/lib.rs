@@ -1,1 +1,28 @@
-//! trainer
+//! Token shards and a Llama -> a fine-tuned Llama as a Hugging Face folder, on libtorch.
+//!
+//! Modules stand in the order in which the data passes them, and each uses only those above it.
+//!
+//! # Invariants
+//!
+//! The same inputs give the same bytes: the order of the documents is a pure function of the configuration, nothing
+//! depends on time or on the iteration order of a hash map, and a resumed run ends where an uninterrupted one does.
+//! Autograd lives inside one unit of the model ([`params`]); the backward pass across units is ours ([`backward`]).
+
+pub mod config; // a run's YAML -> a checked type
+pub mod llama_config; // config.json -> the model's shape
+pub mod order; // (documents, seed) -> which document each sample is
+pub mod rows; // documents -> what the model reads of them, and which tokens it learns
+pub mod batch; // rows -> padded tensors
+pub mod params; // the model's parameters, unit by unit, in flat buffers
+pub mod weights; // a Hugging Face folder <-> parameters
+pub mod model; // token ids -> hidden states -> logits
+pub mod loss; // hidden states -> cross-entropy and its gradients, a chunk of logits at a time
+pub mod backward; // a micro-batch -> gradients, unit by unit
+pub mod schedule; // update -> learning rate
+pub mod optimizer; // gradients -> new parameters
+pub mod evaluate; // documents -> how well the model predicts them
+pub mod state; // where a run stands
+pub mod checkpoint; // model, optimizer and state <-> disk, bit for bit
+pub mod run; // a configuration -> a run that is ready to make its next step
+pub mod metrics; // what was measured -> metrics.jsonl
+pub mod train; // the loop: steps, evaluations, checkpoints, a safe end

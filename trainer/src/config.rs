@@ -1,0 +1,532 @@
+//! A run's YAML -> a checked [`Config`].
+//!
+//! Every key is known or refused, with its place; `--set a.b=value` goes through the same door. What can be wrong
+//! between two keys is checked here too, before anything is loaded; what concerns the data and the base model is
+//! checked where those are opened. Paths are relative to the folder in which the program is started.
+
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, Result};
+use cli::{BadInput, Yaml, YamlError, bail_input};
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+use shards::Role;
+
+/// Everything that defines a run.
+#[derive(Clone, Debug, PartialEq, Deserialize, Serialize)]
+#[serde(deny_unknown_fields)]
+pub struct Config {
+    /// What is trained.
+    pub model: ModelConfig,
+    /// What it is trained on.
+    pub data: DataConfig,
+    /// How many documents an update sees, and how much of each.
+    pub batch: BatchConfig,
+    /// How many updates; either this or `epochs`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub steps: Option<u64>,
+    /// How often the run sees the training documents, in whole global batches; either this or `steps`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub epochs: Option<f64>,
+    /// Seeds the order of the documents; Megatron-LM's default.
+    #[serde(default = "default_seed")]
+    pub seed: u32,
+    /// The kind of number that the model computes in; masters, gradients and optimizer state are always `f32`.
+    #[serde(default)]
+    pub precision: Precision,
+    /// Whether activations are kept for the backward pass or computed again.
+    #[serde(default)]
+    pub recompute: Recompute,
+    /// What is minimised.
+    #[serde(default)]
+    pub loss: LossConfig,
+    /// AdamW.
+    pub optimizer: OptimizerConfig,
+    /// How the learning rate moves.
+    #[serde(default)]
+    pub schedule: ScheduleConfig,
+    /// When and on how much the model is evaluated; never, if left out.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub evaluate: Option<EvaluateConfig>,
+    /// When the run is saved.
+    #[serde(default)]
+    pub checkpoint: CheckpointConfig,
+    /// What is said on the way.
+    #[serde(default)]
+    pub logging: LoggingConfig,
+    /// Where the model computes.
+    #[serde(default)]
+    pub device: DeviceChoice,
+    /// How many CPU threads compute; all cores, if left out. The numbers of a run can depend on it in the last bits.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub threads: Option<u16>,
+}
+
+/// What is trained.
+#[derive(Clone, Debug, PartialEq, Deserialize, Serialize)]
+#[serde(deny_unknown_fields)]
+pub struct ModelConfig {
+    /// A Hugging Face folder with a Llama: `config.json` and safetensors.
+    pub base: PathBuf,
+}
+
+/// What the model is trained on.
+#[derive(Clone, Debug, PartialEq, Deserialize, Serialize)]
+#[serde(deny_unknown_fields)]
+pub struct DataConfig {
+    /// Prefix of the training shard: `<folder>/<name>-train` for `<name>-train-text.bin` and its companions.
+    pub train: PathBuf,
+    /// Prefix of a validation shard.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub validation: Option<PathBuf>,
+    /// Shares of the training shard for training, validation and test, as Megatron-LM cuts them; instead of a
+    /// validation shard.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub split: Option<[f64; 3]>,
+    /// What rows are filled up with, if not the `<PAD>` of the manifest. It changes no number: padding is masked by
+    /// its place.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub pad_id: Option<u32>,
+}
+
+/// How many documents an update sees, and how much of each.
+#[derive(Clone, Debug, PartialEq, Deserialize, Serialize)]
+#[serde(deny_unknown_fields)]
+pub struct BatchConfig {
+    /// Documents in an update.
+    pub global: usize,
+    /// Documents that the model sees at a time.
+    pub micro: usize,
+    /// Tokens of a document that the model reads at most.
+    pub sequence_length: usize,
+}
+
+/// The kind of number that the model computes in.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Precision {
+    /// 32-bit floats.
+    #[default]
+    Fp32,
+    /// bfloat16 with `f32` norms, softmax and loss.
+    Bf16,
+}
+
+/// Whether activations are kept for the backward pass or computed again.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Recompute {
+    /// Keep them all.
+    #[default]
+    None,
+    /// Keep what goes into each unit and run the unit again: less memory, about a third more time, the same bits.
+    All,
+}
+
+/// What is minimised.
+#[derive(Clone, Debug, PartialEq, Deserialize, Serialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct LossConfig {
+    /// What the sum of the token losses is divided by.
+    pub normalize: Normalize,
+    /// Whose tokens are learned.
+    pub train_on: Vec<Speaker>,
+    /// How many tokens' logits are held at a time.
+    pub chunk_tokens: usize,
+}
+
+impl Default for LossConfig {
+    fn default() -> Self {
+        // 512 x 32,000 logits are 64 MB: large enough for the matrix product, small beside everything else.
+        Self { normalize: Normalize::default(), train_on: vec![Speaker::Assistant], chunk_tokens: 512 }
+    }
+}
+
+/// What the sum of the token losses is divided by.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Normalize {
+    /// The number of supervised tokens in the step: every token weighs the same.
+    #[default]
+    Tokens,
+    /// The supervised tokens of its micro-batch, and then the number of micro-batches: Megatron-LM's mean of means,
+    /// in which a token of a short answer weighs more.
+    MicroBatch,
+}
+
+/// A role, as the configuration names it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Speaker {
+    /// [`Role::System`]
+    System,
+    /// [`Role::User`]
+    User,
+    /// [`Role::Assistant`]
+    Assistant,
+    /// [`Role::Context`]
+    Context,
+}
+
+impl From<Speaker> for Role {
+    fn from(speaker: Speaker) -> Self {
+        match speaker {
+            Speaker::System => Self::System,
+            Speaker::User => Self::User,
+            Speaker::Assistant => Self::Assistant,
+            Speaker::Context => Self::Context,
+        }
+    }
+}
+
+/// AdamW. Weight decay is decoupled and leaves norms alone.
+#[derive(Clone, Debug, PartialEq, Deserialize, Serialize)]
+#[serde(deny_unknown_fields)]
+pub struct OptimizerConfig {
+    /// The highest learning rate.
+    pub lr: f64,
+    /// The learning rate at the end of the schedule.
+    #[serde(default)]
+    pub min_lr: f64,
+    /// Decay of the running means of gradient and squared gradient; PyTorch's default.
+    #[serde(default = "default_betas")]
+    pub betas: [f64; 2],
+    /// Added to the denominator; PyTorch's default.
+    #[serde(default = "default_eps")]
+    pub eps: f64,
+    /// Share of a matrix that an update at learning rate 1 would take away.
+    #[serde(default)]
+    pub weight_decay: f64,
+    /// The gradient's largest global norm; Megatron-LM's default. `0` turns clipping off.
+    #[serde(default = "default_clip_grad")]
+    pub clip_grad: f64,
+}
+
+/// How the learning rate moves.
+#[derive(Clone, Debug, Default, PartialEq, Deserialize, Serialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct ScheduleConfig {
+    /// The shape after the warm-up.
+    pub kind: ScheduleKind,
+    /// Updates until the highest rate; the first update has rate 0 if there are any.
+    pub warmup_steps: u64,
+    /// Update at which `min_lr` is reached; the last one, if left out.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub decay_steps: Option<u64>,
+}
+
+/// The shape of the schedule after the warm-up.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum ScheduleKind {
+    /// Half a cosine down to `min_lr`.
+    #[default]
+    Cosine,
+    /// A straight line down to `min_lr`.
+    Linear,
+    /// No decay.
+    Constant,
+}
+
+/// When and on how much the model is evaluated.
+#[derive(Clone, Debug, PartialEq, Deserialize, Serialize)]
+#[serde(deny_unknown_fields)]
+pub struct EvaluateConfig {
+    /// After every so many steps, and at the end.
+    pub every: u64,
+    /// Global batches in an evaluation. A validation shard is read from its start, to its end if this is left out; of
+    /// a split's validation part each evaluation draws new documents, as Megatron-LM does.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub batches: Option<usize>,
+}
+
+/// When the run is saved. It is always saved at its end and when it is interrupted.
+#[derive(Clone, Debug, PartialEq, Deserialize, Serialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct CheckpointConfig {
+    /// After every so many steps.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub every: Option<u64>,
+    /// How many of the newest checkpoints stay on disk.
+    pub keep: usize,
+}
+
+impl Default for CheckpointConfig {
+    fn default() -> Self {
+        Self { every: None, keep: 2 }
+    }
+}
+
+/// What is said on the way. `metrics.jsonl` has every step whatever stands here.
+#[derive(Clone, Debug, PartialEq, Deserialize, Serialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct LoggingConfig {
+    /// A line on the console after every so many steps.
+    pub every: u64,
+}
+
+impl Default for LoggingConfig {
+    fn default() -> Self {
+        Self { every: 1 }
+    }
+}
+
+/// Where the model computes.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum DeviceChoice {
+    /// The first GPU if there is one, else the CPU.
+    #[default]
+    Auto,
+    /// The CPU.
+    Cpu,
+    /// The first GPU; an error if there is none.
+    Cuda,
+}
+
+fn default_seed() -> u32 {
+    1234
+}
+
+fn default_betas() -> [f64; 2] {
+    [0.9, 0.999]
+}
+
+fn default_eps() -> f64 {
+    1e-8
+}
+
+fn default_clip_grad() -> f64 {
+    1.0
+}
+
+impl Config {
+    /// Reads a file and lays `dotted.key=value` settings over it, values in YAML.
+    pub fn read(path: &Path, settings: &[String]) -> Result<Self> {
+        let file = Yaml::open(path).bad_input()?;
+        let config: Self = if settings.is_empty() {
+            file.parse().bad_input()?
+        } else {
+            let merged = merge(&file, settings)?;
+            // A mistake in the file is shown where it is in the file, and not in the merged text.
+            merged.parse().map_err(|error: YamlError| file.parse::<Self>().err().unwrap_or(error)).bad_input()?
+        };
+        config.check().with_context(|| path.display().to_string()).bad_input()?;
+        Ok(config)
+    }
+
+    /// How many micro-batches make an update.
+    pub fn micro_batches(&self) -> usize {
+        self.batch.global / self.batch.micro
+    }
+
+    /// What can be wrong between keys, or with a number alone.
+    fn check(&self) -> Result<()> {
+        let BatchConfig { global, micro, sequence_length } = self.batch;
+        for (key, value) in [
+            ("batch.global", global),
+            ("batch.micro", micro),
+            ("batch.sequence_length", sequence_length),
+            ("loss.chunk_tokens", self.loss.chunk_tokens),
+            ("checkpoint.keep", self.checkpoint.keep),
+        ] {
+            positive(key, value as u64)?;
+        }
+        positive("logging.every", self.logging.every)?;
+        if let Some(every) = self.checkpoint.every {
+            positive("checkpoint.every", every)?;
+        }
+        if let Some(threads) = self.threads {
+            positive("threads", u64::from(threads))?;
+        }
+        if !global.is_multiple_of(micro) {
+            bail_input!(
+                "`batch.global` is {global}, which `batch.micro`, {micro}, does not divide\n\
+                 hint: {} and {} are the nearest global batches that it divides",
+                global - global % micro,
+                global - global % micro + micro,
+            );
+        }
+        match (self.steps, self.epochs) {
+            (Some(_), Some(_)) => bail_input!("both `steps` and `epochs` are given\nhint: keep one of the two"),
+            (None, None) => bail_input!("neither `steps` nor `epochs` is given\nhint: `epochs: 1` is a good start"),
+            (Some(steps), None) => positive("steps", steps)?,
+            (None, Some(epochs)) => above_zero("epochs", epochs)?,
+        }
+        self.check_data()?;
+        self.check_optimizer()
+    }
+
+    fn check_data(&self) -> Result<()> {
+        if let Some(split) = self.data.split {
+            if self.data.validation.is_some() {
+                bail_input!(
+                    "both `data.validation` and `data.split` are given\n\
+                     hint: validate either on a shard of its own or on a part of the training shard"
+                );
+            }
+            if split.iter().any(|share| !share.is_finite() || *share < 0.0) || split[0] <= 0.0 {
+                bail_input!(
+                    "`data.split` is {split:?}; it takes the shares of training, validation and test, none below 0 \
+                     and the first above 0\nhint: the reference's is `[969, 30, 1]`"
+                );
+            }
+        }
+        let Some(evaluate) = &self.evaluate else { return Ok(()) };
+        positive("evaluate.every", evaluate.every)?;
+        if let Some(batches) = evaluate.batches {
+            positive("evaluate.batches", batches as u64)?;
+        }
+        match (&self.data.validation, self.data.split) {
+            (None, None) => bail_input!(
+                "`evaluate` is given, but there is nothing to evaluate on\n\
+                 hint: name a shard in `data.validation`, or cut one off with `data.split: [969, 30, 1]`"
+            ),
+            (None, Some(_)) if evaluate.batches.is_none() => bail_input!(
+                "`evaluate.batches` is missing: with `data.split`, each evaluation draws so many global batches"
+            ),
+            _ => Ok(()),
+        }
+    }
+
+    fn check_optimizer(&self) -> Result<()> {
+        let OptimizerConfig { lr, min_lr, betas, eps, weight_decay, clip_grad } = self.optimizer;
+        above_zero("optimizer.lr", lr)?;
+        if !(0.0..=lr).contains(&min_lr) {
+            bail_input!("`optimizer.min_lr` is {min_lr}, expected between 0 and `optimizer.lr`, {lr}");
+        }
+        if betas.iter().any(|beta| !(0.0..1.0).contains(beta)) {
+            bail_input!("`optimizer.betas` is {betas:?}, expected two numbers from 0 to below 1");
+        }
+        for (key, value) in [("eps", eps), ("weight_decay", weight_decay), ("clip_grad", clip_grad)] {
+            if !(value >= 0.0 && value.is_finite()) {
+                bail_input!("`optimizer.{key}` is {value}, expected 0 or more");
+            }
+        }
+        if self.loss.train_on.is_empty() {
+            bail_input!("`loss.train_on` names nobody\nhint: `[assistant]` is the usual choice");
+        }
+        Ok(())
+    }
+}
+
+fn positive(key: &str, value: u64) -> Result<()> {
+    if value == 0 {
+        bail_input!("`{key}` is 0, expected at least 1");
+    }
+    Ok(())
+}
+
+fn above_zero(key: &str, value: f64) -> Result<()> {
+    if !(value > 0.0 && value.is_finite()) {
+        bail_input!("`{key}` is {value}, expected more than 0");
+    }
+    Ok(())
+}
+
+/// The file with the settings laid over it, as YAML text, one key a line.
+fn merge(file: &Yaml, settings: &[String]) -> Result<Yaml> {
+    let mut tree: Value = file.parse().bad_input()?;
+    for setting in settings {
+        let Some((key, value)) = setting.split_once('=') else {
+            bail_input!("`--set {setting}` has no `=`\nhint: write `--set optimizer.lr=1e-5`");
+        };
+        let value = Yaml::from_text(format!("--set {key}"), value).parse().bad_input()?;
+        put(&mut tree, key, value).with_context(|| format!("--set {setting}")).bad_input()?;
+    }
+    let text = serde_json::to_string_pretty(&tree).context("writing the merged configuration")?;
+    Ok(Yaml::from_text(format!("{} with --set {}", file.name(), settings.join(" ")), text))
+}
+
+/// Puts a value at a dotted key; groups that are not there yet come into being.
+fn put(tree: &mut Value, key: &str, value: Value) -> Result<()> {
+    let mut place = tree;
+    for part in key.split('.') {
+        if place.is_null() {
+            *place = Value::Object(serde_json::Map::new());
+        }
+        let Some(group) = place.as_object_mut() else {
+            bail_input!("`{part}` cannot be set: what stands before it is a value and not a group");
+        };
+        place = group.entry(part).or_insert(Value::Null);
+    }
+    *place = value;
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use expect_test::{Expect, expect};
+
+    use super::*;
+
+    const RUN: &str = "\
+model: {base: base}
+data: {train: shards/demo-train, split: [969, 30, 1]}
+batch: {global: 64, micro: 2, sequence_length: 512}
+steps: 100
+optimizer: {lr: 1.0e-3}
+";
+
+    fn read(text: &str, settings: &[&str]) -> Result<Config> {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("run.yaml");
+        fs_err::write(&path, text).unwrap();
+        let settings: Vec<String> = settings.iter().map(ToString::to_string).collect();
+        let shown = |error: anyhow::Error| {
+            anyhow::anyhow!(format!("{error:#}").replace(&format!("{}/", folder.path().display()), ""))
+        };
+        Config::read(&path, &settings).map_err(shown)
+    }
+
+    #[track_caller]
+    fn check(settings: &[&str], expected: &Expect) {
+        expected.assert_eq(&read(RUN, settings).unwrap_err().to_string());
+    }
+
+    #[test]
+    fn settings_replace_values_and_make_groups() {
+        let config = read(RUN, &["optimizer.betas=[0.9, 0.95]", "evaluate.every=5", "evaluate.batches=1"]).unwrap();
+        assert_eq!(config.optimizer.betas, [0.9, 0.95]);
+        assert_eq!(config.evaluate, Some(EvaluateConfig { every: 5, batches: Some(1) }));
+        assert_eq!(config.seed, 1234);
+    }
+
+    #[test]
+    fn a_configuration_that_does_not_add_up_is_refused_with_both_numbers() {
+        check(
+            &["batch.micro=3"],
+            &expect![[r#"
+                run.yaml: `batch.global` is 64, which `batch.micro`, 3, does not divide
+                hint: 63 and 66 are the nearest global batches that it divides"#]],
+        );
+        check(
+            &["epochs=2"],
+            &expect![[r#"
+                run.yaml: both `steps` and `epochs` are given
+                hint: keep one of the two"#]],
+        );
+        check(
+            &["optimizer.min_lr=0.1"],
+            &expect!["run.yaml: `optimizer.min_lr` is 0.1, expected between 0 and `optimizer.lr`, 0.001"],
+        );
+        check(
+            &["evaluate.every=10"],
+            &expect!["run.yaml: `evaluate.batches` is missing: with `data.split`, each evaluation draws so many global batches"],
+        );
+    }
+
+    #[test]
+    fn a_mistyped_setting_is_named_with_the_key_that_was_meant() {
+        check(&["optimizer.lrr=1"], &expect![[""]]);
+        check(&["seed"], &expect![[""]]);
+        check(&["seed.x=1"], &expect![[""]]);
+    }
+
+    #[test]
+    fn a_mistake_in_the_file_is_shown_in_the_file_also_when_something_is_set() {
+        let text = RUN.replace("steps", "stepps");
+        let error = read(&text, &["seed=1"]).unwrap_err().to_string();
+        assert!(error.starts_with("run.yaml:4:1: unknown key `stepps`"), "{error}");
+    }
+}

@@ -1,0 +1,118 @@
+//! Llama: token ids -> hidden states -> logits, a unit at a time.
+//!
+//! Parameters are Hugging Face's and RoPE is in its layout (the two halves of a head turn together), so that a
+//! checkpoint is read and written as it is. Norms, the rotation and the softmax compute in `f32` whatever the kind of
+//! the rest.
+//!
+//! Legend: `b` rows, `t` places, `d` hidden size, `h` heads, `k` head size, `v` vocabulary.
+
+mod attention;
+mod cache;
+mod rope;
+
+pub use cache::KvCache;
+pub use rope::Rope;
+
+use tch::{Kind, Tensor};
+
+use crate::params::Model;
+
+/// What a block attends over besides its own input.
+#[derive(Debug)]
+pub enum Context<'a> {
+    /// Nothing: the rows are whole.
+    Rows,
+    /// What came before, which is kept; the input's keys and values are added to it.
+    Cached(&'a mut cache::LayerCache),
+}
+
+impl Model {
+    /// The embedding.
+    ///
+    /// # Shapes
+    /// `tokens_bt` -> `x_btd`
+    pub fn embed(&self, tokens_bt: &Tensor) -> Tensor {
+        Tensor::embedding(&self.units[0].leaves[0], tokens_bt, -1, false, false)
+    }
+
+    /// One decoder block: attention, then the gated MLP, each on a normed input and added to what came in.
+    ///
+    /// # Shapes
+    /// `x_btd` -> `x_btd`; `rope` covers `t` places
+    pub fn block(&self, layer: usize, x_btd: &Tensor, rope: &Rope, context: Context<'_>) -> Tensor {
+        let [q, k, v, o, gate, up, down, attention_norm, mlp_norm] = self.units[1 + layer].leaves.as_slice() else {
+            unreachable!("`unit_specs` gives a block nine parameters");
+        };
+        let shape = attention::Shape::of(&self.config);
+        let normed = self.norm(x_btd, attention_norm);
+        let attended = attention::attend(&normed, [q, k, v, o], &shape, rope, context);
+        let x_btd = x_btd + attended;
+        let normed = self.norm(&x_btd, mlp_norm);
+        x_btd + linear(&(linear(&normed, gate).silu() * linear(&normed, up)), down)
+    }
+
+    /// The final norm.
+    ///
+    /// # Shapes
+    /// `x_nd` -> `x_nd`, any leading sizes
+    pub fn final_norm(&self, x_nd: &Tensor) -> Tensor {
+        self.norm(x_nd, &self.units[self.units.len() - 1].leaves[1])
+    }
+
+    /// The head's matrix, `v x d`.
+    pub fn head(&self) -> &Tensor {
+        &self.units[self.units.len() - 1].leaves[0]
+    }
+
+    /// How many blocks there are.
+    pub fn n_layers(&self) -> usize {
+        self.units.len() - 2
+    }
+
+    /// The rotations of places `start..start + length`.
+    pub fn rope(&self, start: i64, length: i64) -> Rope {
+        Rope::new(&self.config, start, length, self.device())
+    }
+
+    /// All logits of whole rows, in `f32`; for looking at and comparing, not for training.
+    ///
+    /// # Shapes
+    /// `tokens_bt` -> `logits_btv`
+    pub fn logits(&self, tokens_bt: &Tensor) -> Tensor {
+        let _no_grad = tch::no_grad_guard();
+        let rope = self.rope(0, tokens_bt.size()[1]);
+        let mut x_btd = self.embed(tokens_bt);
+        for layer in 0..self.n_layers() {
+            x_btd = self.block(layer, &x_btd, &rope, Context::Rows);
+        }
+        linear(&self.final_norm(&x_btd), self.head()).to_kind(Kind::Float)
+    }
+
+    /// The logits after the last of these tokens, which follow those that the cache has seen: the first call takes a
+    /// whole prompt, each later one a token.
+    ///
+    /// # Shapes
+    /// `tokens_bt` -> `logits_bv`
+    pub fn next_logits(&self, tokens_bt: &Tensor, cache: &mut KvCache) -> Tensor {
+        let _no_grad = tch::no_grad_guard();
+        let length = tokens_bt.size()[1];
+        let rope = self.rope(cache.len(), length);
+        let mut x_btd = self.embed(tokens_bt);
+        for (layer, cache) in cache.layers.iter_mut().enumerate() {
+            x_btd = self.block(layer, &x_btd, &rope, Context::Cached(cache));
+        }
+        let last_bd = x_btd.select(1, length - 1);
+        linear(&self.final_norm(&last_bd), self.head()).to_kind(Kind::Float)
+    }
+
+    /// RMSNorm as Llama defines it: statistics in `f32`, the result cast back, and only then multiplied by the weight.
+    fn norm(&self, x_btd: &Tensor, weight_d: &Tensor) -> Tensor {
+        let normed = x_btd.to_kind(Kind::Float).rms_norm([weight_d.size()[0]], None::<&Tensor>, self.config.rms_norm_eps);
+        normed.to_kind(x_btd.kind()) * weight_d
+    }
+}
+
+/// A matrix without a bias; Llama has no other.
+pub(crate) fn linear(x: &Tensor, weight: &Tensor) -> Tensor {
+    x.linear(weight, None::<&Tensor>)
+}

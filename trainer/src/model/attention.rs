@@ -1,0 +1,60 @@
+//! Causal attention in which several query heads may share a head of keys and values.
+
+use tch::Tensor;
+
+use crate::llama_config::LlamaConfig;
+use crate::model::{Context, Rope, linear};
+
+/// How the hidden states are cut into heads.
+#[derive(Debug)]
+pub(crate) struct Shape {
+    heads: i64,
+    kv_heads: i64,
+    head_dim: i64,
+}
+
+impl Shape {
+    pub(crate) fn of(config: &LlamaConfig) -> Self {
+        Self { heads: config.num_attention_heads, kv_heads: config.num_key_value_heads, head_dim: config.head_dim }
+    }
+}
+
+/// Attention with its four matrices: queries, keys, values, output.
+///
+/// # Shapes
+/// `x_btd` -> `y_btd`
+pub(crate) fn attend(
+    x_btd: &Tensor,
+    [q, k, v, o]: [&Tensor; 4],
+    shape: &Shape,
+    rope: &Rope,
+    context: Context<'_>,
+) -> Tensor {
+    let (b, t, _) = x_btd.size3().expect("hidden states have three sizes");
+    let heads = |weight: &Tensor, n_heads: i64| linear(x_btd, weight).view([b, t, n_heads, shape.head_dim]);
+    let q_bhtk = rope.turn(&heads(q, shape.heads)).transpose(1, 2);
+    let k_bhtk = rope.turn(&heads(k, shape.kv_heads)).transpose(1, 2);
+    let v_bhtk = heads(v, shape.kv_heads).transpose(1, 2);
+    let (k_bhtk, v_bhtk, causal) = match context {
+        Context::Rows => (k_bhtk, v_bhtk, true),
+        Context::Cached(cache) => {
+            let first = cache.is_empty();
+            assert!(first || t == 1, "after the prompt, tokens come one at a time");
+            let (k, v) = cache.extend(k_bhtk, v_bhtk);
+            // A single new token sees everything before it: there is nothing to mask.
+            (k, v, first)
+        }
+    };
+    let grouped = shape.heads != shape.kv_heads;
+    let y_bhtk = Tensor::scaled_dot_product_attention(
+        &q_bhtk,
+        &k_bhtk,
+        &v_bhtk,
+        None::<&Tensor>,
+        0.0,
+        causal,
+        None,
+        grouped,
+    );
+    linear(&y_bhtk.transpose(1, 2).reshape([b, t, shape.heads * shape.head_dim]), o)
+}

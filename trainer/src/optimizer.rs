@@ -1,0 +1,55 @@
+//! Gradients -> new masters, by AdamW over state that we own.
+//!
+//! Weight decay is decoupled; it touches matrices, embedding and head included, and no norm. Both parts of a unit are
+//! one range of its flat buffers, so that an update is two calls whatever the number of parameters.
+
+use anyhow::{Context, Result};
+use tch::Tensor;
+
+use crate::backward::Gradients;
+use crate::config::OptimizerConfig;
+use crate::params::{Model, Moments};
+
+/// AdamW with the state of every unit.
+#[derive(Debug)]
+pub struct AdamW {
+    settings: OptimizerConfig,
+    /// The running means, a unit each.
+    pub moments: Vec<Moments>,
+}
+
+impl AdamW {
+    /// An optimizer that has made no update.
+    pub fn new(settings: OptimizerConfig, model: &Model) -> Self {
+        Self { settings, moments: model.units.iter().map(Moments::zeros).collect() }
+    }
+
+    /// Makes an update, the `number`-th counted from 1, and brings the model's compute copies up to it.
+    pub fn step(&mut self, model: &mut Model, gradients: &Gradients, lr: f64, number: i64) -> Result<()> {
+        for decayed in [true, false] {
+            let range = |flat: &Tensor, unit: usize| {
+                let spec = &model.units[unit].spec;
+                let (decay, all) = (spec.decayed(), spec.numel());
+                if decayed { flat.narrow(0, 0, decay) } else { flat.narrow(0, decay, all - decay) }
+            };
+            let units = (0..model.units.len()).filter(|&unit| {
+                let spec = &model.units[unit].spec;
+                decayed || spec.decayed() < spec.numel()
+            });
+            let (mut masters, mut grads, mut means, mut squares) = (vec![], vec![], vec![], vec![]);
+            for unit in units {
+                masters.push(range(&model.units[unit].master, unit));
+                grads.push(range(&gradients.flat()[unit], unit));
+                means.push(range(&self.moments[unit].exp_avg, unit));
+                squares.push(range(&self.moments[unit].exp_avg_sq, unit));
+            }
+            let OptimizerConfig { betas: [beta1, beta2], eps, weight_decay, .. } = self.settings;
+            let weight_decay = if decayed { weight_decay } else { 0.0 };
+            torch_ext::AdamW { lr, beta1, beta2, eps, weight_decay }
+                .step(number, &masters, &grads, &means, &squares)
+                .context("the optimizer's step")?;
+        }
+        model.refresh();
+        Ok(())
+    }
+}

@@ -1,0 +1,91 @@
+//! Documents -> rows: what the model reads of a document, and which of its tokens it learns to predict.
+//!
+//! A row is a document's first `sequence_length + 1` tokens: the model reads all but the last and predicts all but the
+//! first. Whether a token is learned hangs on its own role, not on the role of the token before it, so the header and
+//! the end marker of an assistant's turn are learned too. What is cut off is counted.
+
+use std::path::Path;
+
+use anyhow::{Context, Result};
+use cli::{BadInput, bail_input};
+use shards::Role;
+use shards::reader::PairReader;
+
+/// What the model reads of one document.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Row {
+    /// At most `sequence_length + 1` token ids.
+    pub tokens: Vec<i64>,
+    /// For each of them, whether it is learned. The first never is: nothing predicts it.
+    pub supervised: Vec<bool>,
+    /// What was cut off.
+    pub cut: Cut,
+}
+
+/// What did not fit into a row.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Cut {
+    /// Tokens cut off.
+    pub tokens: u64,
+    /// Those of them that would have been learned.
+    pub supervised: u64,
+}
+
+/// A shard whose token ids fit the model, cut into rows.
+#[derive(Debug)]
+pub struct Rows {
+    shard: PairReader,
+    sequence_length: usize,
+    train_on: Vec<Role>,
+}
+
+impl Rows {
+    /// Opens the shard with this prefix. Every token id is checked against the model's vocabulary once, here.
+    pub fn open(prefix: &Path, vocab_size: i64, sequence_length: usize, train_on: Vec<Role>) -> Result<Self> {
+        let shard = PairReader::open(prefix).bad_input()?;
+        let rows = Self { shard, sequence_length, train_on };
+        rows.check_vocabulary(vocab_size).with_context(|| prefix.display().to_string()).bad_input()?;
+        Ok(rows)
+    }
+
+    /// How many documents there are.
+    pub fn len(&self) -> usize {
+        self.shard.len()
+    }
+
+    /// Whether there is none.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// The longest row's `sequence_length`.
+    pub fn sequence_length(&self) -> usize {
+        self.sequence_length
+    }
+
+    /// The row of a document.
+    pub fn row(&self, document: usize) -> Row {
+        let document = self.shard.document(document);
+        let learned = |role: u32| self.train_on.iter().any(|learned| u32::from(learned.id()) == role);
+        let kept = document.len().min(self.sequence_length + 1);
+        let tokens = document.tokens().take(kept).map(i64::from).collect();
+        let supervised =
+            document.roles().take(kept).enumerate().map(|(i, role)| i > 0 && learned(role)).collect();
+        let lost = document.roles().skip(kept).filter(|role| learned(*role)).count();
+        let cut = Cut { tokens: (document.len() - kept) as u64, supervised: lost as u64 };
+        Row { tokens, supervised, cut }
+    }
+
+    fn check_vocabulary(&self, vocab_size: i64) -> Result<()> {
+        for index in 0..self.len() {
+            let highest = self.shard.document(index).tokens().max().unwrap_or(0);
+            if i64::from(highest) >= vocab_size {
+                bail_input!(
+                    "document {index} has the token {highest}, but the base model's vocabulary has {vocab_size}\n\
+                     hint: make the shards with the base model's tokenizer, or add rows to the base with `trainer init`"
+                );
+            }
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,298 @@
+//! A configuration -> a run that is ready to make its next step.
+//!
+//! Everything that a configuration, a base model and shards can have against each other is found here, before the
+//! first step. A [`Run`] knows nothing of the console or of folders to write to: the loop in [`crate::train`] does.
+
+use std::path::Path;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result};
+use cli::{BadInput, bail_input};
+use shards::manifest::Manifest;
+use tch::{Cuda, Device, Kind, Tensor};
+
+use crate::backward::{self, Gradients, Pass};
+use crate::batch::{Batcher, Counts, MicroBatch};
+use crate::config::{Config, DeviceChoice, Normalize, Precision};
+use crate::evaluate::{Evaluation, evaluate};
+use crate::llama_config::LlamaConfig;
+use crate::optimizer::AdamW;
+use crate::order::{Order, boundaries};
+use crate::params::Model;
+use crate::rows::Rows;
+use crate::schedule::Schedule;
+use crate::state::TrainState;
+use crate::weights;
+
+/// Everything that a step needs.
+#[derive(Debug)]
+pub struct Run {
+    /// What was asked for.
+    pub config: Config,
+    /// How many steps it makes in all.
+    pub steps: u64,
+    /// The model.
+    pub model: Model,
+    /// The optimizer with its state.
+    pub optimizer: AdamW,
+    /// Where it stands.
+    pub state: TrainState,
+    /// What the user should know before it starts, a line each.
+    pub remarks: Vec<String>,
+    gradients: Gradients,
+    schedule: Schedule,
+    order: Order,
+    train: Batcher,
+    validation: Option<Batcher>,
+}
+
+/// What a step did.
+#[derive(Clone, Debug)]
+pub struct Step {
+    /// Mean cross-entropy before the update.
+    pub loss: f64,
+    /// The learning rate of the update.
+    pub lr: f64,
+    /// The gradient's norm before clipping.
+    pub grad_norm: f64,
+    /// Whether no update was made, because loss or gradient were not finite or nothing was to be learned.
+    pub skipped: bool,
+    /// What went into it.
+    pub counts: Counts,
+    /// The first documents of the batch.
+    pub first_documents: Vec<usize>,
+    /// How long it took, and how much of that to make the batches.
+    pub seconds: (Duration, Duration),
+}
+
+impl Run {
+    /// Opens data and base model and checks that they fit. The model is at its first step.
+    pub fn open(config: Config) -> Result<Self> {
+        let device = device(config.device)?;
+        if let Some(threads) = config.threads {
+            tch::set_num_threads(i32::from(threads));
+        }
+        let base = LlamaConfig::read(&config.model.base)?;
+        let mut remarks = Vec::new();
+        check_length(&config, &base)?;
+        let pad_id = check_manifest(&config, &base, &mut remarks)?;
+        let batcher = |prefix: &Path| -> Result<Batcher> {
+            let train_on = config.loss.train_on.iter().map(|&speaker| speaker.into()).collect();
+            let rows = Rows::open(prefix, base.vocab_size, config.batch.sequence_length, train_on)?;
+            Ok(Batcher { rows, micro: config.batch.micro, pad_id, device })
+        };
+        let train = batcher(&config.data.train)?;
+        let validation = config.data.validation.as_deref().map(batcher).transpose()?;
+        let steps = steps(&config, train.rows.len())?;
+        let order = order(&config, train.rows.len(), steps);
+
+        let mut model = Model::zeros(base, compute_kind(config.precision), device);
+        weights::load(&config.model.base, &mut model)?;
+        Ok(Self {
+            schedule: Schedule::new(&config.schedule, &config.optimizer, steps),
+            optimizer: AdamW::new(config.optimizer.clone(), &model),
+            gradients: Gradients::zeros(&model),
+            state: TrainState::default(),
+            config,
+            steps,
+            model,
+            remarks,
+            order,
+            train,
+            validation,
+        })
+    }
+
+    /// Makes the next step.
+    pub fn step(&mut self) -> Result<Step> {
+        let started = Instant::now();
+        let first = usize::try_from(self.state.step).context("more steps than memory")? * self.config.batch.global;
+        let documents = &self.order.train[first..first + self.config.batch.global];
+        let batches: Vec<MicroBatch> = self.train.micro_batches(documents).collect();
+        let mut counts = Counts::default();
+        batches.iter().for_each(|batch| counts += batch.counts);
+        let first_documents = documents.iter().take(4).copied().collect();
+        let loading = started.elapsed();
+
+        let loss = self.accumulate(&batches, counts.supervised)?;
+        let (grad_norm, clip) = self.gradients.norm(self.config.optimizer.clip_grad)?;
+        let lr = self.schedule.lr(self.state.updates());
+        let skipped = counts.supervised == 0 || !grad_norm.is_finite() || !loss.is_finite();
+        if !skipped {
+            if let Some(factor) = clip {
+                self.gradients.scale(factor)?;
+            }
+            let number = i64::try_from(self.state.updates() + 1).context("more updates than 2^63")?;
+            self.optimizer.step(&mut self.model, &self.gradients, lr, number)?;
+        }
+        self.state.count(&counts, skipped);
+        Ok(Step { loss, lr, grad_norm, skipped, counts, first_documents, seconds: (started.elapsed(), loading) })
+    }
+
+    /// Whether there is something to evaluate on.
+    pub fn evaluates(&self) -> bool {
+        self.config.evaluate.is_some()
+    }
+
+    /// The `number`-th evaluation of the run, from 0; none if a signal asks the process to stop meanwhile.
+    pub fn evaluate(&self, number: u64) -> Result<Option<Evaluation>> {
+        let settings = self.config.evaluate.as_ref().context("a run that evaluates says when")?;
+        let wanted = settings.batches.map(|batches| batches * self.config.batch.global);
+        let (normalize, chunk) = (self.config.loss.normalize, self.pass().chunk_tokens);
+        if let Some(validation) = &self.validation {
+            let n_documents = wanted.unwrap_or(usize::MAX).min(validation.rows.len());
+            let documents: Vec<usize> = (0..n_documents).collect();
+            return evaluate(&self.model, validation, &documents, normalize, chunk);
+        }
+        let wanted = wanted.context("a split's evaluation says how many batches")?;
+        let first = usize::try_from(number).context("more evaluations than memory")? * wanted;
+        evaluate(&self.model, &self.train, &self.order.validation[first..first + wanted], normalize, chunk)
+    }
+
+    /// Sums up the gradients of a step's micro-batches and gives the step's loss.
+    fn accumulate(&mut self, batches: &[MicroBatch], supervised: u64) -> Result<f64> {
+        self.gradients.clear();
+        let pass = self.pass();
+        let mut loss = Tensor::zeros([], (Kind::Double, self.train.device));
+        for batch in batches.iter().filter(|batch| batch.counts.supervised > 0) {
+            let scale = match self.config.loss.normalize {
+                Normalize::Tokens => 1.0 / supervised as f64,
+                Normalize::MicroBatch => 1.0 / (batch.counts.supervised as f64 * batches.len() as f64),
+            };
+            loss += backward::micro_batch(&self.model, batch, scale, pass, &mut self.gradients)? * scale;
+        }
+        Ok(loss.double_value(&[]))
+    }
+
+    fn pass(&self) -> Pass {
+        let chunk_tokens = i64::try_from(self.config.loss.chunk_tokens).unwrap_or(i64::MAX);
+        Pass { recompute: self.config.recompute, chunk_tokens }
+    }
+}
+
+/// The kind of number that the model computes in.
+pub fn compute_kind(precision: Precision) -> Kind {
+    match precision {
+        Precision::Fp32 => Kind::Float,
+        Precision::Bf16 => Kind::BFloat16,
+    }
+}
+
+/// The device that was chosen, if it is there.
+fn device(choice: DeviceChoice) -> Result<Device> {
+    match choice {
+        DeviceChoice::Cpu => Ok(Device::Cpu),
+        DeviceChoice::Auto if Cuda::is_available() => Ok(Device::Cuda(0)),
+        DeviceChoice::Auto => Ok(Device::Cpu),
+        DeviceChoice::Cuda if Cuda::is_available() => Ok(Device::Cuda(0)),
+        DeviceChoice::Cuda => bail_input!(
+            "`device` is `cuda`, but no GPU can be used here\n\
+             hint: `device: auto` takes the CPU where there is no GPU; `scripts/libtorch` fetches the CUDA parts"
+        ),
+    }
+}
+
+fn check_length(config: &Config, base: &LlamaConfig) -> Result<()> {
+    let (length, most) = (config.batch.sequence_length, base.max_position_embeddings);
+    if i64::try_from(length).is_ok_and(|length| length <= most) {
+        return Ok(());
+    }
+    bail_input!(
+        "`batch.sequence_length` is {length}, but `{}` has {most} positions (`max_position_embeddings`)\n\
+         hint: set `batch.sequence_length` to {most} or less",
+        config.model.base.display(),
+    );
+}
+
+/// Checks the shards' manifests against the base model and finds the id that fills up rows.
+fn check_manifest(config: &Config, base: &LlamaConfig, remarks: &mut Vec<String>) -> Result<i64> {
+    let mut pad_id = None;
+    for prefix in [Some(&config.data.train), config.data.validation.as_ref()].into_iter().flatten() {
+        let Some(manifest) = Manifest::of_shards(prefix).bad_input()? else {
+            remarks.push(format!(
+                "{}: no manifest beside these shards: their tokenizer cannot be compared with the base model's",
+                prefix.display()
+            ));
+            continue;
+        };
+        let vocab_size = i64::from(manifest.tokenizer.vocab_size);
+        if vocab_size > base.vocab_size {
+            bail_input!(
+                "`{}` was made with a vocabulary of {vocab_size}, but `{}` has {}\n\
+                 hint: take the base model that belongs to the tokenizer, or one with rows for its new tokens",
+                prefix.display(),
+                config.model.base.display(),
+                base.vocab_size,
+            );
+        }
+        check_tokenizer(prefix, &manifest, &config.model.base)?;
+        let pad = manifest.tokenizer.special_tokens.iter().find(|(name, _)| name == "<PAD>");
+        pad_id = pad_id.or(pad.map(|(_, id)| *id));
+    }
+    let pad_id = i64::from(config.data.pad_id.or(pad_id).unwrap_or(0));
+    if pad_id >= base.vocab_size {
+        bail_input!("`data.pad_id` is {pad_id}, but the base model's vocabulary has {}", base.vocab_size);
+    }
+    Ok(pad_id)
+}
+
+/// A base that brings a tokenizer of the shards' kind must bring the same one.
+fn check_tokenizer(prefix: &Path, manifest: &Manifest, base: &Path) -> Result<()> {
+    let shards = &manifest.tokenizer.file;
+    let Some(name) = Path::new(&shards.path).extension() else { return Ok(()) };
+    let theirs = base.join("tokenizer").with_extension(name);
+    if !theirs.exists() {
+        return Ok(());
+    }
+    let found = shards::hash::sha256_file(&theirs)?;
+    if found != shards.sha256 {
+        bail_input!(
+            "`{}` was made with the tokenizer `{}` (SHA-256 {}), but the base model's `{}` is another one ({found})\n\
+             hint: make the shards with the base model's tokenizer, or take the base model that belongs to the shards",
+            prefix.display(),
+            shards.path,
+            shards.sha256,
+            theirs.display(),
+        );
+    }
+    Ok(())
+}
+
+/// How many steps the run makes; at least one.
+fn steps(config: &Config, n_documents: usize) -> Result<u64> {
+    let n_train = config.data.split.map_or(n_documents, |split| boundaries(n_documents, split)[1]);
+    if n_train == 0 {
+        bail_input!("`{}` has no documents to train on", config.data.train.display());
+    }
+    let global = config.batch.global;
+    let steps = match (config.steps, config.epochs) {
+        (Some(steps), _) => steps,
+        #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "rounded down on purpose")]
+        (None, epochs) => (epochs.unwrap_or(1.0) * n_train as f64 / global as f64) as u64,
+    };
+    if steps == 0 {
+        bail_input!(
+            "{n_train} documents do not fill one global batch of {global}\n\
+             hint: raise `epochs`, or lower `batch.global`"
+        );
+    }
+    let decay = config.schedule.decay_steps.unwrap_or(steps);
+    if config.schedule.warmup_steps > decay {
+        bail_input!(
+            "`schedule.warmup_steps` is {}, but the schedule ends after {decay} steps\n\
+             hint: a warm-up is usually 1 to 10 % of the run",
+            config.schedule.warmup_steps,
+        );
+    }
+    Ok(steps)
+}
+
+/// The documents of the whole run. Evaluations draw as Megatron-LM plans them: one more than fit between the steps.
+fn order(config: &Config, n_documents: usize, steps: u64) -> Order {
+    let global = config.batch.global;
+    let n_samples = |batches: u64| usize::try_from(batches).unwrap_or(usize::MAX).saturating_mul(global);
+    let n_validation = config.evaluate.as_ref().map_or(0, |evaluate| {
+        n_samples((steps / evaluate.every + 1) * evaluate.batches.unwrap_or(0) as u64)
+    });
+    Order::new(n_documents, config.data.split, config.seed, n_samples(steps), n_validation)
+}

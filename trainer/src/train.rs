@@ -1,0 +1,214 @@
+//! The loop: steps, evaluations, checkpoints, lines on the console, and a safe end whenever it is asked for.
+
+use std::path::{Path, PathBuf};
+use std::time::Instant;
+
+use anyhow::{Context, Result};
+use cli::{BadInput, Interrupted, Progress, Yaml, bail_input, print};
+use serde_json::Value;
+
+use crate::checkpoint;
+use crate::config::Config;
+use crate::evaluate::Evaluation;
+use crate::metrics::{self, Metrics};
+use crate::run::{Run, Step};
+
+/// Trains, from the newest checkpoint in `out` if there is one, until the run is complete, a signal comes, or
+/// `stop_after` steps are made in all. In each case the run is saved.
+pub fn train(config: Config, out: &Path, stop_after: Option<u64>) -> Result<()> {
+    cli::interrupt::listen()?;
+    let mut run = Run::open(config)?;
+    for remark in &run.remarks {
+        print::note(format!("warning: {remark}"));
+    }
+    let newest = checkpoint::latest(out)?;
+    settle_config(&run.config, out, newest.is_some())?;
+    if let Some(newest) = &newest {
+        run.state = checkpoint::load(newest, &mut run.model, &mut run.optimizer.moments)?;
+        print::note(format!("resuming after step {} from {}", run.state.step, newest.display()));
+    }
+    print::note(describe(&run));
+    let metrics = Metrics::open(out, run.state.step)?;
+    let first = run.state.step;
+    let mut training = Training { run, out, metrics, newest, validation: None };
+    let stopped = training.run(stop_after)?;
+    training.report(first, stopped)?;
+    if stopped && stop_after != Some(training.run.state.step) {
+        return Err(Interrupted.into());
+    }
+    Ok(())
+}
+
+struct Training<'a> {
+    run: Run,
+    out: &'a Path,
+    metrics: Metrics,
+    /// The newest checkpoint on disk.
+    newest: Option<PathBuf>,
+    /// The last evaluation.
+    validation: Option<Evaluation>,
+}
+
+impl Training<'_> {
+    /// Makes steps; says whether it was stopped before the last.
+    fn run(&mut self, stop_after: Option<u64>) -> Result<bool> {
+        let steps = self.run.steps;
+        let progress = Progress::new("training", steps, cli::Unit::Count("steps"));
+        progress.inc(self.run.state.step);
+        let mut saved = self.run.state.step;
+        while self.run.state.step < steps {
+            if cli::interrupt::requested() || stop_after.is_some_and(|last| self.run.state.step >= last) {
+                break;
+            }
+            let step = self.run.step()?;
+            let number = self.run.state.step;
+            self.metrics.train(number, &step)?;
+            if number.is_multiple_of(self.run.config.logging.every) || number == steps || step.skipped {
+                progress.note(line(number, steps, &step));
+            }
+            self.evaluate(number, &progress)?;
+            if self.run.config.checkpoint.every.is_some_and(|every| number.is_multiple_of(every)) {
+                self.save()?;
+                saved = number;
+            }
+            progress.inc(1);
+        }
+        progress.finish();
+        // A run that stands where its newest checkpoint does is saved already.
+        if saved != self.run.state.step || self.newest.is_none() {
+            self.save()?;
+        }
+        Ok(self.run.state.step < steps)
+    }
+
+    /// Evaluates if this step is one to do so after.
+    fn evaluate(&mut self, step: u64, progress: &Progress) -> Result<()> {
+        let Some(settings) = &self.run.config.evaluate else { return Ok(()) };
+        let number = if step.is_multiple_of(settings.every) {
+            step / settings.every - 1
+        } else if step == self.run.steps {
+            step / settings.every
+        } else {
+            return Ok(());
+        };
+        let Some(evaluation) = self.run.evaluate(number)? else { return Ok(()) };
+        let Evaluation { loss, perplexity, accuracy, documents, .. } = evaluation;
+        progress.note(format!(
+            "step {step}: validation loss {loss:.4}, perplexity {perplexity:.2}, accuracy {:.1} %, {documents} documents",
+            100.0 * accuracy
+        ));
+        self.metrics.validation(step, &evaluation)?;
+        self.validation = Some(evaluation);
+        Ok(())
+    }
+
+    fn save(&mut self) -> Result<()> {
+        let Run { config, model, optimizer, state, .. } = &self.run;
+        let saved = checkpoint::save(self.out, config.checkpoint.keep, model, &optimizer.moments, state)?;
+        self.newest = Some(saved);
+        Ok(())
+    }
+
+    /// Says how it ended and what to do next.
+    fn report(&self, first: u64, stopped: bool) -> Result<()> {
+        let Run { state, steps, .. } = &self.run;
+        let newest = self.newest.as_deref().context("a run that ends is saved")?.display();
+        if stopped {
+            print::note(format!("stopped after step {} of {steps}, saved in {newest}", state.step));
+            print::note("hint: run the same command again to go on from there");
+            return Ok(());
+        }
+        if first == *steps {
+            print::note(format!("this run has made all its {steps} steps already"));
+        }
+        let mut line = format!("{steps} steps, {} tokens, {} of them learned", state.tokens, state.supervised);
+        if state.skipped > 0 {
+            line += &format!(", {} steps skipped", state.skipped);
+        }
+        if let Some(Evaluation { loss, .. }) = &self.validation {
+            line += &format!(", validation loss {loss:.4}");
+        }
+        print::note(line);
+        print::note(format!("metrics: {}", metrics::path(self.out).display()));
+        print::note(format!("checkpoint: {newest}"));
+        Ok(())
+    }
+}
+
+/// One line about a step.
+fn line(number: u64, steps: u64, step: &Step) -> String {
+    let Step { loss, lr, grad_norm, counts, seconds, .. } = step;
+    let speed = counts.tokens as f64 / seconds.0.as_secs_f64();
+    let mut line = format!(
+        "step {number}/{steps}  loss {loss:.4}  lr {lr:.2e}  grad norm {grad_norm:.3}  {} tokens  {speed:.0} tokens/s",
+        counts.tokens
+    );
+    if step.skipped {
+        line += match counts.supervised {
+            0 => "  skipped: nothing to learn in it",
+            _ => "  skipped: not finite",
+        };
+    } else if counts.empty > 0 {
+        line += &format!("  {} micro-batches with nothing to learn", counts.empty);
+    }
+    line
+}
+
+/// One line about the run.
+fn describe(run: &Run) -> String {
+    let millions = run.model.numel() as f64 / 1e6;
+    let (config, device) = (&run.config, run.model.device());
+    format!(
+        "training {millions:.1} M parameters on {device:?} in {:?}: {} steps of {} documents, {} at a time",
+        config.precision, run.steps, config.batch.global, config.batch.micro
+    )
+}
+
+/// Writes the resolved configuration beside the results; a run that is resumed must be the same run.
+fn settle_config(config: &Config, out: &Path, resumes: bool) -> Result<()> {
+    let path = out.join("config.yaml");
+    if resumes && path.exists() {
+        let before: Config = Yaml::open(&path).and_then(|yaml| yaml.parse()).bad_input()?;
+        let changed = differences(&before, config)?;
+        if !changed.is_empty() {
+            bail_input!(
+                "`{}` holds a run with other settings: {}\n\
+                 hint: resume with the settings in `{}`, or give another folder with `--out`",
+                out.display(),
+                changed.join(", "),
+                path.display(),
+            );
+        }
+    }
+    fs_err::create_dir_all(out)?;
+    let text = serde_saphyr::to_string(config).context("writing the configuration")?;
+    let header = "# What this run was started with, defaults included.\n";
+    Ok(shards::atomic::write(&path, format!("{header}{text}").as_bytes())?)
+}
+
+/// The keys by which two configurations differ, as `key: before -> now`, apart from those that a run may change on its
+/// way without being another run.
+fn differences(before: &Config, now: &Config) -> Result<Vec<String>> {
+    let (before, now) = (serde_json::to_value(before)?, serde_json::to_value(now)?);
+    let mut changed = Vec::new();
+    for key in ["model", "data", "batch", "steps", "epochs", "seed", "precision", "loss", "optimizer", "schedule"] {
+        compare(key, &before[key], &now[key], &mut changed);
+    }
+    Ok(changed)
+}
+
+fn compare(key: &str, before: &Value, now: &Value, changed: &mut Vec<String>) {
+    match (before, now) {
+        (Value::Object(before), Value::Object(now)) => {
+            let mut keys: Vec<&String> = before.keys().chain(now.keys()).collect();
+            keys.sort();
+            keys.dedup();
+            let at = |group: &serde_json::Map<String, Value>, key: &str| group.get(key).cloned().unwrap_or_default();
+            for part in keys {
+                compare(&format!("{key}.{part}"), &at(before, part), &at(now, part), changed);
+            }
+        }
+        _ if before != now => changed.push(format!("`{key}`: {before} -> {now}")),
+        _ => {}
+    }
+}

@@ -1,0 +1,148 @@
+//! A whole run against one whose every number is known: `../shared/oracle/trajectory`, made with transformers and
+//! torch's AdamW with the reference's order, collation, label weights and normaliser.
+
+use std::path::{Path, PathBuf};
+
+use serde::Deserialize;
+use tch::{Device, Kind, Tensor};
+use trainer::config::Config;
+use trainer::llama_config::LlamaConfig;
+use trainer::params::Model;
+use trainer::run::{Run, Step};
+use trainer::weights;
+
+#[derive(Deserialize)]
+struct Trajectory {
+    steps: Vec<Expected>,
+}
+
+#[derive(Deserialize)]
+struct Expected {
+    step: u64,
+    lr: f64,
+    loss: f64,
+    grad_norm: f64,
+    loss_tokens: u64,
+    first_docs: Vec<usize>,
+}
+
+/// The workspace, in which a run is started: the paths in its configuration are relative to it.
+fn workspace() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR"))
+        .join("..")
+        .canonicalize()
+        .expect("the crate lies in its workspace")
+}
+
+/// The folder with the trajectory; none, with a word about it, where it is not at hand.
+fn oracle() -> Option<PathBuf> {
+    let oracle = workspace().join("../shared/oracle/trajectory");
+    if oracle.exists() {
+        std::env::set_current_dir(workspace()).expect("the workspace exists");
+        return Some(oracle);
+    }
+    assert!(
+        std::env::var_os("CI").is_none_or(|ci| ci != "true"),
+        "{} is missing",
+        oracle.display()
+    );
+    println!("skipped: {} is missing", oracle.display());
+    None
+}
+
+fn open(settings: &[&str]) -> Run {
+    let settings: Vec<String> = settings.iter().map(ToString::to_string).collect();
+    let config = Config::read(Path::new("configs/train/oracle-trajectory.yaml"), &settings)
+        .expect("a sound config");
+    Run::open(config).expect("the oracle's run can be opened")
+}
+
+#[test]
+fn forty_steps_follow_the_reference() {
+    let Some(oracle) = oracle() else { return };
+    let text = fs_err::read_to_string(oracle.join("trajectory.json")).unwrap();
+    let expected: Trajectory = serde_json::from_str(&text).unwrap();
+    let mut run = open(&[]);
+    assert_eq!((run.steps, expected.steps.len()), (40, 40));
+    let (mut loss_off, mut norm_off) = (0.0_f64, 0.0_f64);
+    for wanted in &expected.steps {
+        let Step { loss, lr, grad_norm, skipped, counts, first_documents, .. } =
+            run.step().unwrap();
+        let step = wanted.step;
+        assert_eq!(first_documents, wanted.first_docs, "step {step}");
+        assert_eq!(
+            (lr, counts.supervised, skipped),
+            (wanted.lr, wanted.loss_tokens, false),
+            "step {step}"
+        );
+        loss_off = loss_off.max((loss - wanted.loss).abs());
+        norm_off = norm_off.max((grad_norm / wanted.grad_norm - 1.0).abs());
+        assert!(loss_off <= 1e-4, "step {step}: loss {loss}, expected {}", wanted.loss);
+        assert!(
+            norm_off <= 1e-3,
+            "step {step}: gradient norm {grad_norm}, expected {}",
+            wanted.grad_norm
+        );
+    }
+    println!("largest deviations: loss {loss_off:.1e}, gradient norm {norm_off:.1e} relative");
+
+    let last =
+        Model::zeros(LlamaConfig::read(&oracle.join("final")).unwrap(), Kind::Float, Device::Cpu);
+    let mut last = last;
+    weights::load(&oracle.join("final"), &mut last).unwrap();
+    let (mut largest, mut off) = (0.0_f64, 0.0_f64);
+    for (found, wanted) in run.model.units.iter().zip(&last.units) {
+        largest = largest.max(wanted.master.abs().max().double_value(&[]));
+        off = off.max((&found.master - &wanted.master).abs().max().double_value(&[]));
+    }
+    println!("final weights: off by {off:.1e}, the largest is {largest:.3}");
+    assert!(off <= 1e-3 * largest, "final weights are off by {off}, the largest is {largest}");
+
+    let wanted = Tensor::read_npy(oracle.join("final_logits_doc0_first64.npy")).unwrap();
+    let shard = shards::reader::PairReader::open(&run.config.data.train).unwrap();
+    let tokens: Vec<i64> = shard.document(0).tokens().take(64).map(i64::from).collect();
+    let logits = run.model.logits(&Tensor::from_slice(&tokens).unsqueeze(0));
+    let logits = logits.squeeze_dim(0).narrow(1, 0, 256);
+    let off = (logits - wanted.view([64, 256])).abs().max().double_value(&[]);
+    println!("final logits: off by {off:.1e}");
+    assert!(off <= 1e-3, "final logits are off by {off}");
+}
+
+#[test]
+fn two_runs_are_equal_to_the_last_bit_and_recompute_changes_none() {
+    if oracle().is_none() {
+        return;
+    }
+    for precision in ["precision=fp32", "precision=bf16"] {
+        let settings = [precision, "steps=6", "batch.global=4", "schedule.warmup_steps=1"];
+        let again = [&settings[..], &["recompute=all"]].concat();
+        let mut runs = [open(&settings), open(&settings), open(&again)];
+        for _ in 0..3 {
+            let [first, second, third] = runs.each_mut().map(|run| run.step().unwrap());
+            for other in [second, third] {
+                assert_eq!(first.loss.to_bits(), other.loss.to_bits());
+                assert_eq!(first.grad_norm.to_bits(), other.grad_norm.to_bits());
+            }
+        }
+        let [first, others @ ..] = &runs;
+        for other in others {
+            for (one, two) in first.model.units.iter().zip(&other.model.units) {
+                assert_eq!(one.master, two.master, "{precision}: `{}`", one.spec.name);
+            }
+        }
+    }
+}
+
+#[test]
+fn bfloat16_stays_near_f32() {
+    if oracle().is_none() {
+        return;
+    }
+    let settings = ["steps=10", "batch.global=4", "schedule.warmup_steps=2"];
+    let mut runs = [open(&settings), open(&[&settings[..], &["precision=bf16"]].concat())];
+    for _ in 0..10 {
+        let [full, half] = runs.each_mut().map(|run| run.step().unwrap());
+        // bfloat16 keeps three digits; a loss of about 10 is a mean over hundreds of tokens.
+        assert!((full.loss - half.loss).abs() < 0.02, "{} and {}", full.loss, half.loss);
+    }
+}
