@@ -8,6 +8,14 @@ mod error; // what can be wrong with a tokenizer's files
 mod special; // strings that become one id wherever they stand
 mod model; // a SentencePiece model, read and checked
 mod queue; // text -> ids, the general path
+mod rules; // which symbols merge, as numbers
+mod scan; // merging a short text
+mod learn; // model -> rules
+mod cuts; // where a text may be cut before it is encoded
+mod blank_runs; // one more cut, within indentation
+mod seams; // merging a long text, window by window
+mod part_cache; // the ids of parts met before
+mod part_encoder; // text -> ids, the fast path
 mod hugging_face; // text -> ids through a tokenizer.json
 mod decode; // ids -> text
 pub mod tokenizer; // the door: text <-> ids

@@ -37,8 +37,12 @@ impl<'m> QueueEncoder<'m> {
             return;
         }
         let prefix = if self.model.dummy_prefix { BLANK } else { "" };
-        let text = format!("{prefix}{}", text.replace(' ', BLANK));
-        let mut merging = Merging::new(self.model, &text, self.symbols(&text));
+        self.encode_normalized(&format!("{prefix}{}", text.replace(' ', BLANK)), ids);
+    }
+
+    /// Appends the ids of a text that has its blanks already.
+    pub(crate) fn encode_normalized(&self, text: &str, ids: &mut Vec<u32>) {
+        let mut merging = Merging::new(self.model, text, self.symbols(text));
         merging.run();
         let mut at = 0;
         while at != NONE {

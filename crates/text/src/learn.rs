@@ -1,0 +1,103 @@
+//! From a model to [`Rules`]: which pairs of symbols merge, and the premises of the fast path.
+//!
+//! # One pair per piece
+//! SentencePiece merges any two neighbours whose text together is a piece, so a piece of five characters could come
+//! from four pairs. In fact it comes from one. Say piece P has just been made by a merge somewhere in a text. No merge
+//! before crossed the ends of its stretch, or P would not be one symbol now; so within the stretch the merges came as
+//! they come in the text P alone, the last one included. Hence P is only ever made from the two symbols that are
+//! the state before last of encoding P itself, and a piece that does not encode to itself (CodeLlama has five) never
+//! appears. Half of the pairs go, and with them half of the table that a miss has to look into.
+//!
+//! That state is found by encoding P with the merges into shorter pieces alone: the merge into P needs the whole
+//! text, so nothing else is missing, and P can be made exactly if two symbols are left.
+
+use std::collections::BTreeSet;
+
+use crate::model::{BLANK, Kind, Model};
+use crate::rules::{Characters, Merge, Rules, Symbol, UNKNOWN};
+use crate::scan::Scan;
+
+/// The rules of a model, and its pieces as the fast path sees them.
+#[derive(Debug)]
+pub(crate) struct Learned {
+    pub(crate) rules: Rules,
+    /// The pieces that texts are made of: the characters, and what merges make.
+    pub(crate) pieces: Vec<Learnt>,
+}
+
+/// A piece that can occur.
+#[derive(Debug)]
+pub(crate) struct Learnt {
+    pub(crate) symbol: Symbol,
+    pub(crate) score: f32,
+    /// In blank form.
+    pub(crate) text: String,
+    /// The two symbols it is made from; none for a character.
+    pub(crate) halves: Option<[Symbol; 2]>,
+}
+
+impl Learned {
+    /// Learns the rules, or says what in the model forbids it.
+    pub(crate) fn from_model(model: &Model) -> Result<Self, String> {
+        if model.pieces.len() >= usize::from(UNKNOWN) {
+            return Err(format!("{} pieces do not fit 16 bits", model.pieces.len()));
+        }
+        let mut ranks = BTreeSet::new();
+        let mut order = Vec::with_capacity(model.pieces.len());
+        for (symbol, piece) in (0u16..).zip(&model.pieces) {
+            match piece.kind {
+                Kind::Normal => {}
+                Kind::Control | Kind::Byte if piece.text.chars().nth(1).is_some() => continue,
+                Kind::Unknown => continue,
+                kind => return Err(format!("piece `{}` has type {kind:?}", piece.text)),
+            }
+            if piece.text.contains(' ') {
+                return Err(format!("piece `{}` holds a blank that is not `{BLANK}`", piece.text));
+            }
+            ranks.insert(rank_key(piece.score));
+            order.push((piece.text.chars().count(), symbol));
+        }
+        order.sort_unstable();
+        let ranks: Vec<u32> = ranks.into_iter().collect();
+
+        let text = |symbol: Symbol| model.pieces[usize::from(symbol)].text.replace(BLANK, " ");
+        let n_characters = order.partition_point(|&(length, _)| length == 1);
+        let mut characters = Characters::default();
+        for &(_, symbol) in &order[..n_characters] {
+            characters.insert(text(symbol).chars().next().expect("a piece is not empty"), symbol);
+        }
+        if !order[..n_characters].iter().any(|&(_, symbol)| text(symbol) == " ") {
+            return Err(format!("`{BLANK}` is no piece"));
+        }
+        let mut rules = Rules::new(characters, order.len() - n_characters);
+        let mut pieces = Vec::with_capacity(order.len());
+        let mut scan = Scan::default();
+        for (length, symbol) in order {
+            let (text, score) = (text(symbol), model.pieces[usize::from(symbol)].score);
+            let mut halves = None;
+            if length > 1 {
+                scan.merge(&rules, &text);
+                let symbols: Vec<Symbol> = scan.tokens().map(|token| token.symbol).collect();
+                let &[left, right] = symbols.as_slice() else { continue };
+                if left == UNKNOWN || right == UNKNOWN {
+                    return Err(format!(
+                        "piece `{text}` is made from a character that is no piece"
+                    ));
+                }
+                let rank = ranks.binary_search(&rank_key(score)).expect("every score has its rank");
+                let rank = u16::try_from(rank).expect("there are no more ranks than pieces");
+                rules.insert(left, right, Merge { rank, symbol });
+                halves = Some([left, right]);
+            }
+            pieces.push(Learnt { symbol, score, text, halves });
+        }
+        Ok(Self { rules, pieces })
+    }
+}
+
+/// A number that is the lower the higher the score is. The bits of floats are ordered like integers, once those of
+/// negative numbers are turned around.
+fn rank_key(score: f32) -> u32 {
+    let bits = score.to_bits();
+    if bits >> 31 == 1 { bits } else { !bits & 0x7FFF_FFFF }
+}
