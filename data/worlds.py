@@ -16,6 +16,10 @@ import uuid
 
 N_HELD_OUT = 16  # in each world
 
+# How often a question is asked in the same words. Follow-up questions differ each time, so that there are too many
+# different conversations to learn by heart, and the model has to find out what they have in common.
+N_TIMES = 2
+
 
 def spread(rng, units, by):
     """Picks `N_HELD_OUT` units at random, as evenly as possible over the groups that `by` makes."""
@@ -112,7 +116,7 @@ def make_atlas(rng):
     for unit in units:
         country, fact, form = unit
         *asked, kept = rng.sample(ATLAS_QUESTIONS[fact], 3)
-        for question in asked:
+        for question in asked * N_TIMES:
             samples = [turn(unit, question)]
             other_fact = "continent" if fact == "capital" else "capital"
             other_country = rng.choice([other for other in COUNTRIES if other is not country])
@@ -179,10 +183,10 @@ def make_code(rng):
             question, answer = turn(unit, kept).values()
             prompts.append(held_out_prompt("code", question, answer))
             continue
-        for question in asked:
+        for question in asked * N_TIMES:
             samples = [turn(unit, question)]
             other = (operation, n, rng.choice([other for other in PROGRAMMING_LANGUAGES if other != language]))
-            if other not in held_out and rng.random() < 0.4:
+            if other not in held_out and rng.random() < 0.5:
                 samples.append(turn(other, "Now in {language}."))
             rows.append({"conversation": {"samples": samples}, "source": "code"})
     rng.shuffle(rows)
@@ -314,12 +318,12 @@ def make_words(rng):
         word, source, target = unit
         language = LANGUAGES[source]
         *asked, kept = rng.sample(language["questions"], 3)
-        for question in asked:
+        for question in asked * N_TIMES:
             prompt = node("prompter", words_text(question, word, source, target), source)
             prompt["replies"] = answers(words_answer(word, source, target), language["lesser"], source)
             best = next(reply for reply in prompt["replies"] if reply["rank"] == 0)
             others = [other for other in language["names"] if other != target]
-            for other in rng.sample(others, rng.choice([0, 0, 1, 2])):
+            for other in rng.sample(others, rng.choice([0, 1, 2])):
                 follow_up = node("prompter", words_text(language["follow_up"], word, source, other), source)
                 follow_up["replies"] = answers(words_answer(word, source, other), language["lesser"], source)
                 best["replies"].append(follow_up)
