@@ -60,6 +60,12 @@ impl HuggingFace {
         Ok(Self { tokens, special, bos, eos, pad, unknown, tokenizer })
     }
 
+    /// The file again, with the extra tokens in it.
+    pub(crate) fn to_json(&self) -> serde_json::Value {
+        let json = self.tokenizer.to_string(false).expect("a tokenizer that was loaded is stored");
+        serde_json::from_str(&json).expect("the library writes JSON")
+    }
+
     pub(crate) fn encode(&self, text: &str, ids: &mut Vec<u32>) {
         let encoding = self.tokenizer.encode_fast(text, false);
         ids.extend_from_slice(

@@ -16,6 +16,7 @@ mod blank_runs; // one more cut, within indentation
 mod seams; // merging a long text, window by window
 mod part_cache; // the ids of parts met before
 mod part_encoder; // text -> ids, the fast path
+mod tokenizer_json; // a model as Hugging Face's file
 mod hugging_face; // text -> ids through a tokenizer.json
 mod decode; // ids -> text
 pub mod tokenizer; // the door: text <-> ids

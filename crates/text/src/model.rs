@@ -211,3 +211,130 @@ struct NormalizerSpec {
     #[prost(bool, optional, tag = "5", default = "true")]
     escape_whitespaces: Option<bool>,
 }
+
+#[cfg(test)]
+impl Model {
+    /// A model of these pieces with their scores; the unknown piece and the byte pieces come before them.
+    pub(crate) fn of(pieces: &[(String, f32)]) -> Self {
+        let piece = |text: &str, score, kind: Kind| PieceProto {
+            text: Some(text.into()),
+            score: Some(score),
+            kind: Some(kind as i32),
+        };
+        let mut proto = ModelProto {
+            pieces: vec![piece("<unk>", 0.0, Kind::Unknown)],
+            ..ModelProto::default()
+        };
+        proto
+            .pieces
+            .extend((0..256).map(|byte| piece(&format!("<0x{byte:02X}>"), 0.0, Kind::Byte)));
+        proto.pieces.extend(pieces.iter().map(|(text, score)| piece(text, *score, Kind::Normal)));
+        proto.trainer = Some(TrainerSpec {
+            model_type: Some(2),
+            byte_fallback: Some(true),
+            ..TrainerSpec::default()
+        });
+        proto.normalizer = Some(NormalizerSpec {
+            remove_extra_whitespaces: Some(false),
+            ..NormalizerSpec::default()
+        });
+        Self::checked(Path::new("of.model"), &proto).expect("distinct pieces make a sound model")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use expect_test::{Expect, expect};
+
+    use super::*;
+
+    /// The message about a model whose settings were changed.
+    fn check(change: impl FnOnce(&mut ModelProto), expected: Expect) {
+        let piece = |text: String, kind: Kind| PieceProto {
+            text: Some(text),
+            score: None,
+            kind: Some(kind as i32),
+        };
+        let mut proto = ModelProto {
+            pieces: vec![piece("<unk>".into(), Kind::Unknown)],
+            ..ModelProto::default()
+        };
+        proto.pieces.extend((0..256).map(|byte| piece(format!("<0x{byte:02X}>"), Kind::Byte)));
+        proto.trainer = Some(TrainerSpec {
+            model_type: Some(2),
+            byte_fallback: Some(true),
+            ..TrainerSpec::default()
+        });
+        proto.normalizer = Some(NormalizerSpec {
+            remove_extra_whitespaces: Some(false),
+            ..NormalizerSpec::default()
+        });
+        change(&mut proto);
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("t.model");
+        shards::atomic::write(&file, &proto.encode_to_vec()).unwrap();
+        let error = Model::read(&file).unwrap_err().to_string();
+        expected.assert_eq(&error.replace(&*file.to_string_lossy(), "t.model"));
+    }
+
+    fn normalizer(proto: &mut ModelProto) -> &mut NormalizerSpec {
+        proto.normalizer.as_mut().unwrap()
+    }
+
+    #[test]
+    fn settings_that_cannot_be_encoded_exactly_are_refused() {
+        check(|it| it.trainer.as_mut().unwrap().model_type = Some(1), expect![[r#"
+            t.model: the model is a unigram model, expected BPE
+            hint: convert the model to a `tokenizer.json` (transformers does) and give that"#]]);
+        check(|it| it.trainer.as_mut().unwrap().byte_fallback = None, expect![[r#"
+            t.model: the model has no byte fallback, expected `byte_fallback: true`
+            hint: convert the model to a `tokenizer.json` (transformers does) and give that"#]]);
+        check(
+            |it| it.trainer.as_mut().unwrap().treat_whitespace_as_suffix = Some(true),
+            expect![[r#"
+                t.model: blanks stand at the ends of words, expected `treat_whitespace_as_suffix: false`
+                hint: convert the model to a `tokenizer.json` (transformers does) and give that"#]],
+        );
+        check(
+            |it| {
+                normalizer(it).name = Some("nmt_nfkc".into());
+                normalizer(it).precompiled_charsmap = Some(vec![1]);
+            },
+            expect![[r#"
+                t.model: the normalizer is `nmt_nfkc`, expected `identity`
+                hint: convert the model to a `tokenizer.json` (transformers does) and give that"#]],
+        );
+        check(|it| normalizer(it).remove_extra_whitespaces = None, expect![[r#"
+            t.model: the normalizer removes blanks, expected `remove_extra_whitespaces: false`
+            hint: convert the model to a `tokenizer.json` (transformers does) and give that"#]]);
+        check(|it| normalizer(it).escape_whitespaces = Some(false), expect![[r#"
+            t.model: blanks stay blanks, expected `escape_whitespaces: true`
+            hint: convert the model to a `tokenizer.json` (transformers does) and give that"#]]);
+    }
+
+    #[test]
+    fn a_model_that_contradicts_itself_is_refused() {
+        check(|it| drop(it.pieces.pop()), expect!["t.model: byte piece `<0xFF>` is missing, expected all 256 byte pieces"]);
+        check(|it| drop(it.pieces.remove(0)), expect!["t.model: not one piece of type unknown, expected exactly one"]);
+        check(|it| it.pieces.push(it.pieces[7].clone()), expect!["t.model: pieces 7 and 257 are both `<0x06>`, expected distinct pieces"]);
+        check(|it| it.pieces[0].kind = Some(9), expect!["t.model: piece 0 has type 9, expected a type from 1 to 6"]);
+        check(|it| it.pieces[0].text = None, expect!["t.model: piece 0 is `` with score 0, expected a text and a number"]);
+    }
+
+    #[test]
+    fn what_is_no_model_is_refused() {
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("t.model");
+        shards::atomic::write(&file, b"version https://git-lfs.github.com/spec/v1\n").unwrap();
+        let error = Model::read(&file).unwrap_err().to_string();
+        expect![[r#"
+            t.model: not a SentencePiece model: failed to decode Protobuf message: invalid wire type value: 6
+            hint: give the `tokenizer.model` of the base model; if it was fetched with git, is it more than a git-lfs pointer?"#]].assert_eq(&error.replace(&*file.to_string_lossy(), "t.model"));
+        assert!(
+            Model::read(&folder.path().join("absent.model"))
+                .unwrap_err()
+                .to_string()
+                .contains("absent.model")
+        );
+    }
+}

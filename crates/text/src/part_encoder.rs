@@ -275,3 +275,135 @@ fn emit(model: &Model, text: &str, tokens: impl Iterator<Item = Token>, ids: &mu
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::model::Kind;
+
+    /// BPE as its definition reads: again and again, of all pieces that two neighbours make, the one with the highest
+    /// score, the leftmost of equals.
+    fn naive(model: &Model, text: &str) -> Vec<u32> {
+        if text.is_empty() {
+            return Vec::new();
+        }
+        let text = format!("{BLANK}{}", text.replace(' ', BLANK));
+        let mut symbols: Vec<String> = text.chars().map(String::from).collect();
+        let score = |text: &String| {
+            let piece = &model.pieces[*model.ids.get(text)? as usize];
+            (piece.kind == Kind::Normal).then_some(piece.score)
+        };
+        loop {
+            let mut best: Option<(f32, usize)> = None;
+            for (at, pair) in symbols.windows(2).enumerate() {
+                if let Some(score) = score(&pair.concat())
+                    && best.is_none_or(|(highest, _)| score > highest)
+                {
+                    best = Some((score, at));
+                }
+            }
+            let Some((_, at)) = best else { break };
+            let right = symbols.remove(at + 1);
+            symbols[at].push_str(&right);
+        }
+        let ids = |symbol: &String| match model.ids.get(symbol) {
+            Some(&id) => vec![id],
+            None => symbol.bytes().map(|byte| model.byte_ids[usize::from(byte)]).collect(),
+        };
+        symbols.iter().flat_map(ids).collect()
+    }
+
+    /// All ways lead to the ids of the definition: part by part, with an empty cache and a full one, and by queue.
+    fn check(model: &Model, texts: &[String]) {
+        let parts = Parts::from_model(model).expect("the premises hold");
+        let mut encoder = PartEncoder::new(model, &parts);
+        for text in texts.iter().chain(texts) {
+            let expected = naive(model, text);
+            let mut ids = Vec::new();
+            encoder.encode(text, &mut ids);
+            assert_eq!(ids, expected, "part by part, of {text:?}");
+            ids.clear();
+            QueueEncoder::new(model).encode(text, &mut ids);
+            assert_eq!(ids, expected, "by queue, of {text:?}");
+        }
+    }
+
+    /// Vocabularies that hurt: few letters, so that everything can merge with everything; scores in any order, so that a
+    /// piece may be more urgent than what it is made from; many equal scores; pieces that never occur; blanks anywhere.
+    fn vocabulary() -> impl Strategy<Value = Vec<(String, f32)>> {
+        let piece = (any::<prop::sample::Index>(), any::<prop::sample::Index>(), 0u8..12);
+        prop::collection::vec(piece, 0..40).prop_map(|merges| {
+            let characters = [BLANK, "a", "b", "c", "é"];
+            let mut pieces: Vec<(String, f32)> =
+                characters.iter().map(|it| (it.to_string(), -9.0)).collect();
+            for (left, right, score) in merges {
+                let text = left.get(&pieces).0.clone() + &right.get(&pieces).0;
+                if text.chars().count() <= 9 && pieces.iter().all(|(known, _)| *known != text) {
+                    pieces.push((text, -f32::from(score)));
+                }
+            }
+            pieces
+        })
+    }
+
+    proptest! {
+        #[test]
+        fn every_way_gives_the_ids_of_the_definition(
+            vocabulary in vocabulary(),
+            texts in prop::collection::vec("( {1,4}|[abcé]{1,5}|[ab]{1,3}|[▁\n🙂]|(ab){1,40}|a{1,90}|[abcé ]{60,150}){0,5}", 1..6),
+        ) {
+            check(&Model::of(&vocabulary), &texts);
+        }
+
+        #[test]
+        fn indentation_is_exact_when_blank_runs_come_last(
+            scores in prop::collection::vec(0u8..6, 8),
+            texts in prop::collection::vec("( {1,9}[abc]{0,3}){1,6}", 1..6),
+        ) {
+            // The shape of Llama's vocabulary: runs score lowest, and a word takes one blank.
+            let texts_of = ["▁a", "▁b", "ab", "▁ab", "bc", "▁▁", "▁▁▁", "▁▁▁▁"];
+            let mut pieces: Vec<_> = [BLANK, "a", "b"].map(|it| (it.to_owned(), -99.0)).to_vec();
+            pieces.extend(texts_of.iter().zip(&scores).map(|(text, &score)| {
+                let last = if text.starts_with("▁▁") { -50.0 } else { 0.0 };
+                (text.to_string(), last - f32::from(score / 3))
+            }));
+            pieces.push(("c".into(), -99.0));
+            check(&Model::of(&pieces), &texts);
+        }
+    }
+
+    #[test]
+    fn an_influence_that_travels_far_to_the_left_is_followed() {
+        // Each pair of neighbours in the chain can merge, later ones first: what the last letter is decides how all are paired.
+        let letters: Vec<char> = ('\u{4e00}'..'\u{4f00}').collect();
+        let mut pieces: Vec<(String, f32)> =
+            letters.iter().map(|it| (it.to_string(), -999.0)).collect();
+        pieces.push((BLANK.into(), -999.0));
+        for (at, pair) in letters.windows(2).enumerate() {
+            pieces.push((pair.iter().collect(), at as f32 - 500.0));
+        }
+        let chain: String = letters.iter().collect();
+        let shorter: String = letters[..letters.len() - 1].iter().collect();
+        check(
+            &Model::of(&pieces),
+            &[chain.clone(), shorter.clone(), chain.repeat(3) + &shorter.repeat(2)],
+        );
+    }
+
+    #[test]
+    fn premises_that_do_not_hold_are_told() {
+        let piece = |text: &str| (text.to_owned(), -1.0);
+        let check = |pieces: &[&str], expected: &str| {
+            let pieces: Vec<_> = pieces.iter().map(|text| piece(text)).collect();
+            assert_eq!(Parts::from_model(&Model::of(&pieces)).unwrap_err(), expected);
+        };
+        check(&["a"], "`▁` is no piece");
+        check(&["▁", "a b"], "piece `a b` holds a blank that is not `▁`");
+        check(&["▁", "a", "ab"], "piece `ab` is made from a character that is no piece");
+        let mut model = Model::of(&[piece("▁"), piece("x")]);
+        model.pieces.last_mut().unwrap().kind = Kind::UserDefined;
+        assert_eq!(Parts::from_model(&model).unwrap_err(), "piece `x` has type UserDefined");
+    }
+}

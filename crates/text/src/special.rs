@@ -65,3 +65,26 @@ impl SpecialTokens {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn check(tokens: &[&str], text: &str, expected: &[Piece<'_>]) {
+        let tokens = SpecialTokens::new(tokens.iter().map(ToString::to_string).zip(100..));
+        let mut pieces = Vec::new();
+        tokens.split(text, |piece| pieces.push(piece));
+        assert_eq!(pieces, expected);
+    }
+
+    #[test]
+    fn the_earliest_is_taken_and_among_equals_the_one_registered_first() {
+        use Piece::{Special, Text};
+        check(&["<a>", "<a"], "x<a>y", &[Text("x"), Special(100), Text("y")]);
+        check(&["<a", "<a>"], "x<a>y", &[Text("x"), Special(100), Text(">y")]);
+        check(&["bc", "ab"], "abc", &[Special(101), Text("c")]);
+        check(&["a", "a"], "aa", &[Special(100), Special(100)]);
+        check(&[], "a", &[Text("a")]);
+        check(&["a"], "", &[]);
+    }
+}

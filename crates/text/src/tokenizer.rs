@@ -19,6 +19,7 @@ use crate::model::Model;
 use crate::part_encoder::{PartEncoder, Parts};
 use crate::queue::QueueEncoder;
 use crate::special::{Piece, SpecialTokens};
+use crate::tokenizer_json::tokenizer_json;
 
 /// A vocabulary and its rules. It does not change; encoders and decoders borrow it.
 #[derive(Debug)]
@@ -122,6 +123,14 @@ impl Tokenizer {
             Engine::HuggingFace(engine) => engine.tokens.get(id as usize).map(String::as_str),
         };
         piece.or_else(|| self.special.token(id))
+    }
+
+    /// The content of a `tokenizer.json` that encodes as this tokenizer does.
+    pub fn to_json(&self) -> serde_json::Value {
+        match &self.engine {
+            Engine::SentencePiece(engine) => tokenizer_json(&engine.model, self.special.tokens()),
+            Engine::HuggingFace(engine) => engine.to_json(),
+        }
     }
 
     /// The model's own begin-of-text id.
