@@ -4,9 +4,12 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use anyhow::Result;
-use clap::{Parser, Subcommand};
+use clap::{Args, Parser, Subcommand, ValueEnum};
+use tch::Kind;
 use trainer::config::Config;
+use trainer::llama_config::{LlamaConfig, RopeScaling};
 use trainer::train::train;
+use trainer::{export, init, sample};
 
 /// Fine-tunes a Llama on token shards.
 #[derive(Parser)]
@@ -33,6 +36,111 @@ enum Command {
         #[arg(long, value_name = "STEP")]
         stop_after: Option<u64>,
     },
+    /// Make a base model with random weights, of any shape
+    Init(InitArgs),
+    /// Write a run's newest checkpoint as a Hugging Face folder, and read it back to compare
+    Export {
+        /// A run's folder, or one of its checkpoints
+        #[arg(value_name = "RUN")]
+        from: PathBuf,
+        /// The folder to write
+        #[arg(long, value_name = "FOLDER")]
+        out: PathBuf,
+        /// The kind of number in the files
+        #[arg(long, value_enum, default_value_t = Dtype::Bf16)]
+        dtype: Dtype,
+        /// Begin another file of weights after so many gigabytes (10^9 bytes)
+        #[arg(long, value_name = "GB", default_value_t = 5.0)]
+        max_shard_size: f64,
+        /// Replace the folder if it is there
+        #[arg(long)]
+        force: bool,
+    },
+    /// Let a model in a Hugging Face folder answer prompts
+    Sample(SampleArgs),
+}
+
+#[derive(Args)]
+struct InitArgs {
+    /// The folder to write
+    #[arg(long, value_name = "FOLDER")]
+    out: PathBuf,
+    /// `tokenizer.model` or `tokenizer.json`: gives the vocabulary's size, and goes into the folder
+    #[arg(long, value_name = "FILE", required_unless_present = "vocab_size")]
+    tokenizer: Option<PathBuf>,
+    /// Special tokens after the tokenizer's own, as the datamix has them in `vocab_extra_ids_list`
+    #[arg(long, value_name = "LIST", value_delimiter = ',', default_value = "<|im_start|>,<|im_end|>")]
+    extra_tokens: Vec<String>,
+    /// Fill the vocabulary up to a multiple of this
+    #[arg(long, value_name = "N", default_value_t = 16, value_parser = clap::value_parser!(u32).range(1..))]
+    pad_vocab_multiple: u32,
+    /// Rows of embedding and head, in place of a tokenizer
+    #[arg(long, value_name = "N", conflicts_with = "tokenizer")]
+    vocab_size: Option<u32>,
+    /// Width of the hidden states
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
+    hidden_size: u32,
+    /// Width inside the MLP
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
+    intermediate_size: u32,
+    /// Decoder blocks
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
+    layers: u32,
+    /// Query heads
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
+    heads: u32,
+    /// Heads of keys and values [default: as many as query heads]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
+    kv_heads: Option<u32>,
+    /// The longest text that the model is made for
+    #[arg(long, value_name = "N", default_value_t = 2048, value_parser = clap::value_parser!(u32).range(1..))]
+    max_position_embeddings: u32,
+    /// Base of RoPE's frequencies
+    #[arg(long, value_name = "X", default_value_t = 10_000.0)]
+    rope_theta: f64,
+    /// Seeds the random weights
+    #[arg(long, value_name = "N", default_value_t = 0)]
+    seed: i64,
+}
+
+#[derive(Args)]
+struct SampleArgs {
+    /// A Hugging Face folder, such as `trainer export` writes
+    #[arg(value_name = "MODEL")]
+    model: PathBuf,
+    /// What to ask
+    #[arg(long, value_name = "TEXT", required_unless_present = "prompts")]
+    prompt: Option<String>,
+    /// A system message before it
+    #[arg(long, value_name = "TEXT", requires = "prompt")]
+    system: Option<String>,
+    /// Many prompts: lines such as {"messages": [{"role": "user", "content": "..."}], "answer": "..."}
+    #[arg(long, value_name = "FILE", conflicts_with = "prompt")]
+    prompts: Option<PathBuf>,
+    /// Where the lines go, with an `output` each [default: standard output]
+    #[arg(long, value_name = "FILE", requires = "prompts")]
+    out: Option<PathBuf>,
+    /// The longest answer, in tokens
+    #[arg(long, value_name = "N", default_value_t = 256)]
+    max_new_tokens: usize,
+    /// 0 takes the most probable token; above, tokens are drawn
+    #[arg(long, value_name = "T", default_value_t = 0.0)]
+    temperature: f64,
+    /// Draw among the most probable tokens that together have this probability
+    #[arg(long, value_name = "P", default_value_t = 1.0)]
+    top_p: f64,
+    /// Draw among so many most probable tokens; 0 for all
+    #[arg(long, value_name = "K", default_value_t = 0)]
+    top_k: u32,
+    /// Seeds the draws
+    #[arg(long, value_name = "N", default_value_t = 0)]
+    seed: i64,
+}
+
+#[derive(Clone, Copy, ValueEnum)]
+enum Dtype {
+    Bf16,
+    F32,
 }
 
 fn main() -> ExitCode {
@@ -53,5 +161,54 @@ fn run(command: Command) -> Result<()> {
             let name = path.file_stem().map_or_else(|| "run".into(), PathBuf::from);
             train(config, &out.unwrap_or_else(|| PathBuf::from("runs").join(name)), stop_after)
         }
+        Command::Init(args) => init(args),
+        Command::Export { from, out, dtype, max_shard_size, force } => {
+            let kind = match dtype {
+                Dtype::Bf16 => Kind::BFloat16,
+                Dtype::F32 => Kind::Float,
+            };
+            #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "a size in bytes")]
+            let max_shard_bytes = (max_shard_size * 1e9) as u64;
+            export::export(&from, &out, &export::Options { kind, max_shard_bytes, force })
+        }
+        Command::Sample(args) => sample(args),
+    }
+}
+
+fn init(args: InitArgs) -> Result<()> {
+    let (vocab_size, bos_token_id, eos_token_ids) = match (&args.tokenizer, args.vocab_size) {
+        (Some(tokenizer), _) => init::vocabulary(tokenizer, &args.extra_tokens, args.pad_vocab_multiple)?,
+        (None, vocab_size) => (vocab_size.unwrap_or_default().into(), None, Vec::new()),
+    };
+    let config = LlamaConfig {
+        vocab_size,
+        hidden_size: args.hidden_size.into(),
+        intermediate_size: args.intermediate_size.into(),
+        num_hidden_layers: args.layers.into(),
+        num_attention_heads: args.heads.into(),
+        num_key_value_heads: args.kv_heads.unwrap_or(args.heads).into(),
+        head_dim: (args.hidden_size / args.heads).into(),
+        max_position_embeddings: args.max_position_embeddings.into(),
+        rms_norm_eps: 1e-5,
+        rope_theta: args.rope_theta,
+        rope_scaling: RopeScaling::Default,
+        initializer_range: 0.02,
+        bos_token_id,
+        eos_token_ids,
+    };
+    init::init(config, args.seed, args.tokenizer.as_deref(), &args.out)
+}
+
+fn sample(args: SampleArgs) -> Result<()> {
+    let options = sample::Options {
+        max_new_tokens: args.max_new_tokens,
+        temperature: args.temperature,
+        top_p: args.top_p,
+        top_k: args.top_k.into(),
+        seed: args.seed,
+    };
+    match (args.prompts, args.prompt) {
+        (Some(prompts), _) => sample::many(&args.model, &prompts, args.out.as_deref(), options),
+        (None, prompt) => sample::one(&args.model, args.system, prompt.unwrap_or_default(), options),
     }
 }

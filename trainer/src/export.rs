@@ -1,0 +1,195 @@
+//! A checkpoint -> a Hugging Face folder that transformers opens, read back and compared before it gets its name.
+
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, Result, bail};
+use cli::{BadInput, Yaml, bail_input, print};
+use fs_err as fs;
+use serde::Serialize;
+use serde_json::json;
+use shards::Manifest;
+use shards::atomic::{self, StagedFolder};
+use shards::hash::{FileHash, sha256};
+use tch::{Device, Kind, Tensor};
+use text::Tokenizer;
+
+use crate::checkpoint;
+use crate::config::Config;
+use crate::hf_tokenizer;
+use crate::llama_config::LlamaConfig;
+use crate::params::{Model, ParamSpec};
+use crate::weights::{self, Stored};
+
+/// What an export is asked for.
+#[derive(Clone, Debug)]
+pub struct Options {
+    /// [`Kind::BFloat16`] or [`Kind::Float`].
+    pub kind: Kind,
+    /// Where one file of weights ends and the next begins.
+    pub max_shard_bytes: u64,
+    /// Whether a folder that is there already may be replaced.
+    pub force: bool,
+}
+
+/// `export_report.json`: what was written, and that it was read back the same.
+#[derive(Serialize)]
+struct Report {
+    checkpoint: String,
+    step: u64,
+    dtype: String,
+    parameters: i64,
+    /// SHA-256 of each tensor's bytes, equal in the trained model and in the files.
+    tensors: Vec<TensorHash>,
+    files: Vec<FileHash>,
+}
+
+#[derive(Serialize)]
+struct TensorHash {
+    name: String,
+    shape: Vec<i64>,
+    sha256: String,
+}
+
+/// Exports a run's newest checkpoint, or a checkpoint.
+pub fn export(from: &Path, out: &Path, options: &Options) -> Result<()> {
+    let (run, checkpoint) = resolve(from)?;
+    if out.exists() && !options.force && fs::read_dir(out).bad_input()?.next().is_some() {
+        bail_input!(
+            "`{}` is there already\nhint: give another folder, or `--force` to replace it",
+            out.display()
+        );
+    }
+    let mut config = LlamaConfig::read(&checkpoint)?;
+    let tokenizer = tokenizer(&run, &config)?;
+    let mut model = Model::zeros(config.clone(), Kind::Float, Device::Cpu);
+    let state = checkpoint::load_model(&checkpoint, &mut model)?;
+
+    let staged = StagedFolder::create(out)?;
+    let tensors = weights::parameters(&model);
+    weights::write_folder(staged.path(), &tensors, options.kind, options.max_shard_bytes)?;
+    if let Some(tokenizer) = &tokenizer {
+        hf_tokenizer::write(tokenizer, config.max_position_embeddings, staged.path())?;
+        // A text ends with the assistant's turn; the base's own end stays one too.
+        if let Some(end) = hf_tokenizer::turn_end(tokenizer) {
+            config.eos_token_ids.retain(|id| *id != end);
+            config.eos_token_ids.insert(0, end);
+        }
+    } else {
+        print::note("warning: the base model's folder has no tokenizer, so the export has none");
+    }
+    write_json(staged.path(), "config.json", &config.to_json(options.kind))?;
+    let pad = tokenizer.as_ref().and_then(|it| it.pad_id().or(it.special_id("<PAD>")));
+    let generation = json!({
+        "bos_token_id": config.bos_token_id,
+        "eos_token_id": config.eos_token_ids,
+        "pad_token_id": pad,
+    });
+    write_json(staged.path(), "generation_config.json", &generation)?;
+
+    let report = Report {
+        checkpoint: checkpoint.display().to_string(),
+        step: state.step,
+        dtype: if options.kind == Kind::BFloat16 { "bfloat16" } else { "float32" }.to_string(),
+        parameters: model.numel(),
+        tensors: compare(staged.path(), &tensors, options.kind)?,
+        files: hashes(staged.path())?,
+    };
+    write_json(staged.path(), "export_report.json", &report)?;
+    if out.exists() {
+        fs::remove_dir_all(out)?;
+    }
+    staged.commit()?;
+    print::note(format!(
+        "{}: step {}, {:.1} M parameters in {}, read back and compared",
+        out.display(),
+        report.step,
+        report.parameters as f64 / 1e6,
+        report.dtype
+    ));
+    Ok(())
+}
+
+/// A run's folder and one of its checkpoints.
+fn resolve(from: &Path) -> Result<(PathBuf, PathBuf)> {
+    if checkpoint::is_checkpoint(from) {
+        let absolute = fs::canonicalize(from)?;
+        let run = absolute
+            .parent()
+            .and_then(Path::parent)
+            .context("a checkpoint lies in a run's folder")?;
+        return Ok((run.to_owned(), from.to_owned()));
+    }
+    match checkpoint::latest(from)? {
+        Some(checkpoint) => Ok((from.to_owned(), checkpoint)),
+        None => bail_input!(
+            "`{}` is neither a checkpoint nor a run with one\n\
+             hint: give the folder that `trainer train --out` wrote, or one in its `checkpoints`",
+            from.display()
+        ),
+    }
+}
+
+/// The base's tokenizer with the special tokens that the shards were made with.
+fn tokenizer(run: &Path, model: &LlamaConfig) -> Result<Option<Tokenizer>> {
+    let yaml = Yaml::open(&run.join("config.yaml")).bad_input()?;
+    let config: Config = yaml.parse().bad_input()?;
+    let base = &config.model.base;
+    let Some(file) = hf_tokenizer::file(base) else { return Ok(None) };
+    let tokenizer = match Manifest::of_shards(&config.data.train).bad_input()? {
+        Some(manifest) => {
+            hf_tokenizer::open(&file, &manifest.tokenizer.special_tokens).bad_input()?
+        }
+        None => hf_tokenizer::open_folder(base).bad_input()?,
+    };
+    if i64::from(tokenizer.vocab_size()) > model.vocab_size {
+        bail_input!(
+            "`{}` has {} tokens, but the model has {} rows",
+            file.display(),
+            tokenizer.vocab_size(),
+            model.vocab_size
+        );
+    }
+    Ok(Some(tokenizer))
+}
+
+/// Opens the folder as a stranger would and compares every tensor with the trained one, converted.
+fn compare(folder: &Path, tensors: &[(ParamSpec, Tensor)], kind: Kind) -> Result<Vec<TensorHash>> {
+    let stored = Stored::open_folder(folder)?;
+    if stored.names().count() != tensors.len() {
+        bail!("the export has {} tensors, expected {}", stored.names().count(), tensors.len());
+    }
+    let mut hashes = Vec::with_capacity(tensors.len());
+    for (spec, trained) in tensors {
+        let read = stored.tensor(&spec.name)?;
+        let same_form = read.kind() == kind && read.size() == spec.shape;
+        let found = sha256(&weights::bytes(&read));
+        if !same_form || found != sha256(&weights::bytes(&trained.to_kind(kind))) {
+            bail!(
+                "`{}` was read back otherwise than it was trained: nothing is exported",
+                spec.name
+            );
+        }
+        hashes.push(TensorHash {
+            name: spec.name.clone(),
+            shape: spec.shape.clone(),
+            sha256: found,
+        });
+    }
+    Ok(hashes)
+}
+
+/// Every file in a folder, by name.
+fn hashes(folder: &Path) -> Result<Vec<FileHash>> {
+    let mut names = Vec::new();
+    for entry in fs::read_dir(folder)? {
+        names.push(entry?.file_name().to_string_lossy().into_owned());
+    }
+    names.sort();
+    let files = names.iter().filter(|name| !name.starts_with('.'));
+    files.map(|name| Ok(FileHash::of(&folder.join(name), name.as_str())?)).collect()
+}
+
+fn write_json(folder: &Path, name: &str, value: &impl Serialize) -> Result<()> {
+    let text = serde_json::to_string_pretty(value)? + "\n";
+    Ok(atomic::write(&folder.join(name), text.as_bytes())?)
+}

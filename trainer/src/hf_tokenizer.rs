@@ -1,0 +1,154 @@
+//! A tokenizer <-> its files in a Hugging Face folder, with the special tokens at the ids that were trained.
+//!
+//! | file | for |
+//! |---|---|
+//! | `tokenizer.model` | SentencePiece's own; llama.cpp's converter and this program read it |
+//! | `tokenizer.json` | transformers and vLLM; encodes between special tokens as the pretokenizer did |
+//! | `tokenizer_config.json` | special tokens and the chat template |
+//! | `special_tokens_map.json`, `added_tokens.json` | the same for older readers |
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, Result, bail};
+use fs_err as fs;
+use serde_json::{Map, Value, json};
+use shards::atomic;
+use text::{Tokenizer, chatml};
+
+const MODEL: &str = "tokenizer.model";
+const JSON: &str = "tokenizer.json";
+const CONFIG: &str = "tokenizer_config.json";
+
+/// [`text::chatml`] as transformers' Jinja: an empty system message makes no turn.
+const CHAT_TEMPLATE: &str = "{% for message in messages %}\
+    {% if message['role'] != 'system' or message['content'] %}\
+    {{ '<|im_start|>' + message['role'] + '\\n' + message['content'] + '<|im_end|>\\n' }}\
+    {% endif %}{% endfor %}\
+    {% if add_generation_prompt %}{{ '<|im_start|>assistant\\n' }}{% endif %}";
+
+/// The tokenizer file in a model's folder, if it has one.
+pub fn file(folder: &Path) -> Option<PathBuf> {
+    [MODEL, JSON].map(|name| folder.join(name)).into_iter().find(|path| path.exists())
+}
+
+/// Opens a tokenizer file so that exactly these special tokens have exactly these ids.
+pub fn open(file: &Path, special: &[(String, u32)]) -> Result<Tokenizer> {
+    let with = |extra: &[String]| {
+        let is_json = file.extension().is_some_and(|extension| extension == "json");
+        if is_json {
+            Tokenizer::hugging_face(file, extra)
+        } else {
+            Tokenizer::sentencepiece(file, extra)
+        }
+    };
+    // What the tokenizer registers by itself comes first; the others were asked for by the datamix.
+    let own = with(&[])?;
+    let extra: Vec<String> = special
+        .iter()
+        .filter(|(token, _)| own.special_id(token).is_none())
+        .map(|(token, _)| token.clone())
+        .collect();
+    let tokenizer = with(&extra)?;
+    for (token, id) in special {
+        let found = tokenizer.special_id(token);
+        if found != Some(*id) {
+            bail!(
+                "`{}` gives `{token}` the id {found:?}, but the model was trained with {id}",
+                file.display()
+            );
+        }
+    }
+    Ok(tokenizer)
+}
+
+/// Opens the tokenizer in a model's folder, with the special tokens that its configuration names.
+pub fn open_folder(folder: &Path) -> Result<Tokenizer> {
+    let Some(file) = file(folder) else {
+        bail!(
+            "`{}` has neither `{MODEL}` nor `{JSON}`\nhint: copy the base model's tokenizer into it",
+            folder.display()
+        );
+    };
+    let config = folder.join(CONFIG);
+    let mut special = Vec::new();
+    if config.exists() {
+        let json: Value = serde_json::from_str(&fs::read_to_string(&config)?)
+            .with_context(|| config.display().to_string())?;
+        let added = json["added_tokens_decoder"].as_object();
+        for (id, token) in added.into_iter().flatten() {
+            let id: u32 =
+                id.parse().with_context(|| format!("{}: the id `{id}`", config.display()))?;
+            let token = token["content"].as_str().context("an added token without `content`")?;
+            special.push((token.to_string(), id));
+        }
+        special.sort_by_key(|(_, id)| *id);
+        // A base's own `<unk>` stands there too, but it is no special token of ours: typed, it is text.
+        special.retain(|(token, _)| token != "<unk>");
+    }
+    open(&file, &special)
+}
+
+/// Writes the files of a tokenizer into a folder.
+pub fn write(tokenizer: &Tokenizer, max_length: i64, folder: &Path) -> Result<()> {
+    let file = tokenizer.model_file();
+    if file.extension().is_some_and(|extension| extension == "model") {
+        atomic::write(&folder.join(MODEL), &fs::read(file)?)?;
+    }
+    write_json(&folder.join(JSON), &tokenizer.to_json())?;
+
+    let mut special = tokenizer.special_tokens().to_vec();
+    special.sort_by_key(|(_, id)| *id);
+    let decoder: Map<String, Value> = special
+        .iter()
+        .map(|(token, id)| {
+            let token = json!({
+                "content": token, "lstrip": false, "normalized": false, "rstrip": false,
+                "single_word": false, "special": true,
+            });
+            (id.to_string(), token)
+        })
+        .collect();
+    let named = names(tokenizer);
+    let mut config = json!({
+        // The class that takes `tokenizer.json` as it is. Llama's own class would build another normalizer.
+        "tokenizer_class": "PreTrainedTokenizerFast",
+        "add_bos_token": false,
+        "add_eos_token": false,
+        "clean_up_tokenization_spaces": false,
+        "model_max_length": max_length,
+        "added_tokens_decoder": decoder,
+        "chat_template": CHAT_TEMPLATE,
+    });
+    for (name, token) in &named {
+        config[*name] = json!(token);
+    }
+    write_json(&folder.join(CONFIG), &config)?;
+    write_json(&folder.join("special_tokens_map.json"), &json!(named))?;
+    let own = [tokenizer.bos_id(), tokenizer.eos_id(), tokenizer.pad_id(), tokenizer.unk_id()];
+    let added = special.iter().filter(|(_, id)| !own.contains(&Some(*id)));
+    let added: BTreeMap<&str, u32> = added.map(|(token, id)| (token.as_str(), *id)).collect();
+    write_json(&folder.join("added_tokens.json"), &json!(added))
+}
+
+/// The id that ends an assistant's turn, if the tokenizer has one.
+pub fn turn_end(tokenizer: &Tokenizer) -> Option<u32> {
+    tokenizer.special_id(chatml::TURN_END)
+}
+
+/// transformers' names for some special tokens. A text ends where an assistant's turn does.
+fn names(tokenizer: &Tokenizer) -> BTreeMap<&'static str, String> {
+    let piece = |id: Option<u32>| id.and_then(|id| tokenizer.id_to_piece(id)).map(String::from);
+    let eos = turn_end(tokenizer).or(tokenizer.eos_id());
+    let pad = tokenizer.pad_id().or(tokenizer.special_id("<PAD>"));
+    let named = [
+        ("bos_token", piece(tokenizer.bos_id())),
+        ("eos_token", piece(eos)),
+        ("pad_token", piece(pad)),
+    ];
+    named.into_iter().filter_map(|(name, token)| Some((name, token?))).collect()
+}
+
+fn write_json(path: &Path, value: &Value) -> Result<()> {
+    Ok(atomic::write(path, (serde_json::to_string_pretty(value)? + "\n").as_bytes())?)
+}

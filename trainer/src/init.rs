@@ -1,0 +1,73 @@
+//! A base model with random weights, of any shape: for demonstrations and tests, and for training from scratch.
+
+use std::path::Path;
+
+use anyhow::{Context, Result};
+use cli::{BadInput, bail_input};
+use fs_err as fs;
+use shards::atomic::StagedFolder;
+use tch::{Device, Kind};
+use text::Tokenizer;
+
+use crate::llama_config::LlamaConfig;
+use crate::params::Model;
+use crate::weights;
+
+/// Writes a Hugging Face folder with a model of this shape, and with the tokenizer if one is given.
+///
+/// Matrices are drawn from N(0, `initializer_range`), norms are 1, as transformers initialises a Llama; the same seed
+/// gives the same bytes.
+pub fn init(config: LlamaConfig, seed: i64, tokenizer: Option<&Path>, out: &Path) -> Result<()> {
+    config.check().bad_input()?;
+    if out.exists() {
+        bail_input!(
+            "`{}` is there already\nhint: remove it, or give another folder",
+            out.display()
+        );
+    }
+    let model = random(config, seed);
+    let staged = StagedFolder::create(out)?;
+    weights::write_folder(staged.path(), &weights::parameters(&model), Kind::Float, u64::MAX)?;
+    if let Some(tokenizer) = tokenizer {
+        let name = match tokenizer.extension() {
+            Some(extension) if extension == "json" => "tokenizer.json",
+            _ => "tokenizer.model",
+        };
+        shards::atomic::write(&staged.path().join(name), &fs::read(tokenizer).bad_input()?)?;
+    }
+    let json = serde_json::to_string_pretty(&model.config.to_json(Kind::Float))? + "\n";
+    shards::atomic::write(&staged.path().join("config.json"), json.as_bytes())?;
+    Ok(staged.commit()?)
+}
+
+/// A model with random weights.
+pub fn random(config: LlamaConfig, seed: i64) -> Model {
+    let mut model = Model::zeros(config, Kind::Float, Device::Cpu);
+    let deviation = model.config.initializer_range;
+    {
+        let _no_grad = tch::no_grad_guard();
+        tch::manual_seed(seed);
+        for (spec, mut master) in weights::parameters(&model) {
+            let _ = if spec.decay { master.normal_(0.0, deviation) } else { master.fill_(1.0) };
+        }
+    }
+    model.refresh();
+    model
+}
+
+/// How many rows embedding and head need for this tokenizer with the reference's special tokens and these extra ones,
+/// filled up to a multiple; and the ids of `<s>` and of what ends a text.
+pub fn vocabulary(
+    tokenizer: &Path,
+    extra: &[String],
+    multiple: u32,
+) -> Result<(i64, Option<u32>, Vec<u32>)> {
+    let tokenizer = match tokenizer.extension() {
+        Some(extension) if extension == "json" => Tokenizer::hugging_face(tokenizer, extra),
+        _ => Tokenizer::sentencepiece(tokenizer, extra),
+    };
+    let tokenizer = tokenizer.bad_input()?;
+    let rows = tokenizer.vocab_size().checked_next_multiple_of(multiple);
+    let rows = rows.context("a vocabulary of 2^32 rows").bad_input()?;
+    Ok((rows.into(), tokenizer.bos_id(), tokenizer.eos_id().into_iter().collect()))
+}
