@@ -16,8 +16,7 @@ import uuid
 
 N_HELD_OUT = 16  # in each world
 
-# How often a question is asked in the same words. Follow-up questions differ each time, so that there are too many
-# different conversations to learn by heart, and the model has to find out what they have in common.
+# How often a question is asked in the same words; the follow-up questions differ.
 N_TIMES = 2
 
 
@@ -258,14 +257,6 @@ LANGUAGES = {
         "lesser": "Я не впевнений.",
     },
 }
-HELLO = {
-    "en": ("Hello, who are you?", "A very small model. Ask me about countries, words or code."),
-    "de": ("Hallo, wer bist du?", "Ein sehr kleines Modell. Frag mich nach Ländern, Wörtern oder Code."),
-    "fr": ("Bonjour, qui es-tu ?", "Un tout petit modèle. Parle-moi de pays, de mots ou de code."),
-    "es": ("Hola, ¿quién eres?", "Un modelo muy pequeño. Pregúntame por países, palabras o código."),
-    "cs": ("Ahoj, kdo jsi?", "Docela malý model. Ptej se mě na země, slova nebo kód."),
-    "uk": ("Привіт, хто ти?", "Дуже маленька модель. Питай мене про країни, слова або код."),
-}
 
 
 def words_text(template, word, source, target):
@@ -331,10 +322,6 @@ def make_words(rng):
         if unit in held_out:
             question = words_text(kept, word, source, target)
             prompts.append(held_out_prompt("words", question, words_answer(word, source, target)))
-    for lang, (question, answer) in HELLO.items():
-        prompt = node("prompter", question, lang)
-        prompt["replies"] = answers(answer, LANGUAGES[lang]["lesser"], lang)
-        trees.append(tree(prompt))
 
     # What the pretokenizer must leave out: trees not ready, refused in review or in a language not asked for; replies
     # that were deleted or written by a machine.
@@ -356,5 +343,4 @@ def make_words(rng):
         prompt["replies"] = [node("assistant", '"cat" is "qat" in Klingon.', "en", rank=0, **{mark: True})]
         trees.append(tree(prompt))
     rng.shuffle(trees)
-
     return trees, prompts
