@@ -25,7 +25,8 @@ impl Gradients {
     /// Gradients of zero.
     pub fn zeros(model: &Model) -> Self {
         let flat: Vec<Tensor> = model.units.iter().map(|unit| unit.master.zeros_like()).collect();
-        let views = model.units.iter().zip(&flat).map(|(unit, flat)| unit.spec.views(flat)).collect();
+        let views =
+            model.units.iter().zip(&flat).map(|(unit, flat)| unit.spec.views(flat)).collect();
         Self { flat, views }
     }
 
@@ -51,7 +52,8 @@ impl Gradients {
     /// Megatron-LM's rule: `max / (norm + 1e-6)` if that is below 1. `max` of 0 never clips.
     pub fn norm(&self, max: f64) -> Result<(f64, Option<f64>)> {
         let views: Vec<&Tensor> = self.views.iter().flatten().collect();
-        let norm = torch_ext::foreach::norm(&views).context("the gradients' norm")?.double_value(&[]);
+        let norm =
+            torch_ext::foreach::norm(&views).context("the gradients' norm")?.double_value(&[]);
         let coefficient = max / (norm + 1e-6);
         Ok((norm, (max > 0.0 && coefficient < 1.0).then_some(coefficient)))
     }
@@ -125,8 +127,10 @@ pub fn micro_batch(
         let output = output.unwrap_or_else(|| run(model, unit, batch, input.as_ref(), &rope));
         let leaves = &model.units[unit].leaves;
         let inputs: Vec<&Tensor> = leaves.iter().chain(input.as_ref()).collect();
-        let mut grads = torch_ext::grad(&[output], &[&output_grad], &inputs)
-            .with_context(|| format!("the backward pass of unit `{}`", model.units[unit].spec.name))?;
+        let mut grads =
+            torch_ext::grad(&[output], &[&output_grad], &inputs).with_context(|| {
+                format!("the backward pass of unit `{}`", model.units[unit].spec.name)
+            })?;
         let input_grad = grads.split_off(leaves.len()).pop().flatten();
         gradients.add(unit, &grads);
         if let Some(input_grad) = input_grad {
@@ -144,12 +148,20 @@ pub fn forward(model: &Model, batch: &MicroBatch) -> Tensor {
     let _no_grad = tch::no_grad_guard();
     let rope = model.rope(0, batch.tokens_bt.size()[1]);
     (0..=model.n_layers())
-        .fold(None, |x_btd: Option<Tensor>, unit| Some(run(model, unit, batch, x_btd.as_ref(), &rope)))
+        .fold(None, |x_btd: Option<Tensor>, unit| {
+            Some(run(model, unit, batch, x_btd.as_ref(), &rope))
+        })
         .expect("a model has an embedding")
 }
 
 /// One unit: the embedding, which has no input but the ids, or a block.
-fn run(model: &Model, unit: usize, batch: &MicroBatch, input: Option<&Tensor>, rope: &Rope) -> Tensor {
+fn run(
+    model: &Model,
+    unit: usize,
+    batch: &MicroBatch,
+    input: Option<&Tensor>,
+    rope: &Rope,
+) -> Tensor {
     match input {
         None => model.embed(&batch.tokens_bt),
         Some(x_btd) => model.block(unit - 1, x_btd, rope, Context::Rows),

@@ -80,10 +80,17 @@ impl MicroBatch {
             // The model reads `length` tokens and never the row's last one where that is only a label.
             let read = row.tokens.len().min(length);
             tokens[start..start + read].copy_from_slice(&row.tokens[..read]);
-            for (place, (label, _)) in
-                row.tokens.iter().zip(&row.supervised).skip(1).enumerate().filter(|(_, (_, learned))| **learned)
+            for (place, (label, _)) in row
+                .tokens
+                .iter()
+                .zip(&row.supervised)
+                .skip(1)
+                .enumerate()
+                .filter(|(_, (_, learned))| **learned)
             {
-                places.push(i64::try_from(start + place).expect("a batch has fewer than 2^63 places"));
+                places.push(
+                    i64::try_from(start + place).expect("a batch has fewer than 2^63 places"),
+                );
                 labels.push(*label);
             }
             counts += Counts {
@@ -97,7 +104,8 @@ impl MicroBatch {
         }
         counts.supervised = labels.len() as u64;
         counts.empty = u64::from(labels.is_empty());
-        let shape = [rows.len(), length].map(|size| i64::try_from(size).expect("a batch fits into memory"));
+        let shape =
+            [rows.len(), length].map(|size| i64::try_from(size).expect("a batch fits into memory"));
         Self {
             tokens_bt: Tensor::from_slice(&tokens).view(shape).to_device(device),
             places_n: Tensor::from_slice(&places).to_device(device),
@@ -124,7 +132,8 @@ impl Batcher {
     /// The micro-batches of these documents, in their order.
     pub fn micro_batches(&self, documents: &[usize]) -> impl Iterator<Item = MicroBatch> {
         documents.chunks(self.micro).map(|documents| {
-            let rows: Vec<Row> = documents.iter().map(|&document| self.rows.row(document)).collect();
+            let rows: Vec<Row> =
+                documents.iter().map(|&document| self.rows.row(document)).collect();
             MicroBatch::new(&rows, self.rows.sequence_length(), self.pad_id, self.device)
         })
     }
@@ -140,7 +149,13 @@ mod tests {
     }
 
     #[track_caller]
-    fn check(rows: &[Row], sequence_length: usize, shape: [i64; 2], places: &[i64], labels: &[i64]) {
+    fn check(
+        rows: &[Row],
+        sequence_length: usize,
+        shape: [i64; 2],
+        places: &[i64],
+        labels: &[i64],
+    ) {
         let batch = MicroBatch::new(rows, sequence_length, 9, Device::Cpu);
         assert_eq!(batch.tokens_bt.size(), shape);
         assert_eq!(Vec::<i64>::try_from(&batch.places_n).unwrap(), places);

@@ -138,7 +138,11 @@ pub struct LossConfig {
 impl Default for LossConfig {
     fn default() -> Self {
         // 512 x 32,000 logits are 64 MB: large enough for the matrix product, small beside everything else.
-        Self { normalize: Normalize::default(), train_on: vec![Speaker::Assistant], chunk_tokens: 512 }
+        Self {
+            normalize: Normalize::default(),
+            train_on: vec![Speaker::Assistant],
+            chunk_tokens: 512,
+        }
     }
 }
 
@@ -309,7 +313,10 @@ impl Config {
         } else {
             let merged = merge(&file, settings)?;
             // A mistake in the file is shown where it is in the file, and not in the merged text.
-            merged.parse().map_err(|error: YamlError| file.parse::<Self>().err().unwrap_or(error)).bad_input()?
+            merged
+                .parse()
+                .map_err(|error: YamlError| file.parse::<Self>().err().unwrap_or(error))
+                .bad_input()?
         };
         config.check().with_context(|| path.display().to_string()).bad_input()?;
         Ok(config)
@@ -348,8 +355,12 @@ impl Config {
             );
         }
         match (self.steps, self.epochs) {
-            (Some(_), Some(_)) => bail_input!("both `steps` and `epochs` are given\nhint: keep one of the two"),
-            (None, None) => bail_input!("neither `steps` nor `epochs` is given\nhint: `epochs: 1` is a good start"),
+            (Some(_), Some(_)) => {
+                bail_input!("both `steps` and `epochs` are given\nhint: keep one of the two")
+            }
+            (None, None) => bail_input!(
+                "neither `steps` nor `epochs` is given\nhint: `epochs: 1` is a good start"
+            ),
             (Some(steps), None) => positive("steps", steps)?,
             (None, Some(epochs)) => above_zero("epochs", epochs)?,
         }
@@ -393,12 +404,15 @@ impl Config {
         let OptimizerConfig { lr, min_lr, betas, eps, weight_decay, clip_grad } = self.optimizer;
         above_zero("optimizer.lr", lr)?;
         if !(0.0..=lr).contains(&min_lr) {
-            bail_input!("`optimizer.min_lr` is {min_lr}, expected between 0 and `optimizer.lr`, {lr}");
+            bail_input!(
+                "`optimizer.min_lr` is {min_lr}, expected between 0 and `optimizer.lr`, {lr}"
+            );
         }
         if betas.iter().any(|beta| !(0.0..1.0).contains(beta)) {
             bail_input!("`optimizer.betas` is {betas:?}, expected two numbers from 0 to below 1");
         }
-        for (key, value) in [("eps", eps), ("weight_decay", weight_decay), ("clip_grad", clip_grad)] {
+        for (key, value) in [("eps", eps), ("weight_decay", weight_decay), ("clip_grad", clip_grad)]
+        {
             if !(value >= 0.0 && value.is_finite()) {
                 bail_input!("`optimizer.{key}` is {value}, expected 0 or more");
             }
@@ -474,7 +488,9 @@ optimizer: {lr: 1.0e-3}
         fs_err::write(&path, text).unwrap();
         let settings: Vec<String> = settings.iter().map(ToString::to_string).collect();
         let shown = |error: anyhow::Error| {
-            anyhow::anyhow!(format!("{error:#}").replace(&format!("{}/", folder.path().display()), ""))
+            anyhow::anyhow!(
+                format!("{error:#}").replace(&format!("{}/", folder.path().display()), "")
+            )
         };
         Config::read(&path, &settings).map_err(shown)
     }
@@ -486,7 +502,9 @@ optimizer: {lr: 1.0e-3}
 
     #[test]
     fn settings_replace_values_and_make_groups() {
-        let config = read(RUN, &["optimizer.betas=[0.9, 0.95]", "evaluate.every=5", "evaluate.batches=1"]).unwrap();
+        let config =
+            read(RUN, &["optimizer.betas=[0.9, 0.95]", "evaluate.every=5", "evaluate.batches=1"])
+                .unwrap();
         assert_eq!(config.optimizer.betas, [0.9, 0.95]);
         assert_eq!(config.evaluate, Some(EvaluateConfig { every: 5, batches: Some(1) }));
         assert_eq!(config.seed, 1234);
@@ -508,19 +526,43 @@ optimizer: {lr: 1.0e-3}
         );
         check(
             &["optimizer.min_lr=0.1"],
-            &expect!["run.yaml: `optimizer.min_lr` is 0.1, expected between 0 and `optimizer.lr`, 0.001"],
+            &expect![
+                "run.yaml: `optimizer.min_lr` is 0.1, expected between 0 and `optimizer.lr`, 0.001"
+            ],
         );
         check(
             &["evaluate.every=10"],
-            &expect!["run.yaml: `evaluate.batches` is missing: with `data.split`, each evaluation draws so many global batches"],
+            &expect![
+                "run.yaml: `evaluate.batches` is missing: with `data.split`, each evaluation draws so many global batches"
+            ],
         );
     }
 
     #[test]
     fn a_mistyped_setting_is_named_with_the_key_that_was_meant() {
-        check(&["optimizer.lrr=1"], &expect![[""]]);
-        check(&["seed"], &expect![[""]]);
-        check(&["seed.x=1"], &expect![[""]]);
+        check(
+            &["optimizer.lrr=1"],
+            &expect![[r#"
+            run.yaml with --set optimizer.lrr=1:21:5: unknown key `lrr`
+               |
+            21 |     "lrr": 1
+               |     ^
+            hint: did you mean `lr`?"#]],
+        );
+        check(
+            &["seed"],
+            &expect![[r#"
+            `--set seed` has no `=`
+            hint: write `--set optimizer.lr=1e-5`"#]],
+        );
+        check(
+            &["seed.x=1"],
+            &expect![[r#"
+            run.yaml with --set seed.x=1:22:11: expected string scalar
+               |
+            22 |   "seed": {
+               |           ^"#]],
+        );
     }
 
     #[test]

@@ -45,7 +45,9 @@ pub fn evaluate(
             let sums = loss::sums(model, &forward(model, &batch), &batch, chunk_tokens);
             loss += match normalize {
                 Normalize::Tokens => sums.loss,
-                Normalize::MicroBatch => sums.loss / (batch.counts.supervised as f64 * n_micro_batches as f64),
+                Normalize::MicroBatch => {
+                    sums.loss / (batch.counts.supervised as f64 * n_micro_batches as f64)
+                }
             };
             correct += sums.correct;
         }

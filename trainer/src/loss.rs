@@ -83,12 +83,13 @@ pub fn gradients(
             *head_grad_vd += grad_cv.tr().matmul(&scaled_cd);
         }
     }
-    let mut x_grad_btd = x_btd.zeros_like();
+    let x_grad_btd = x_btd.zeros_like();
     let mut norm_grad_d = None;
     if !normed_grads.is_empty() {
         let norm = &model.units[model.units.len() - 1].leaves[1];
-        let grads = torch_ext::grad(&[&normed_nd], &[Tensor::cat(&normed_grads, 0)], &[&x_nd, norm])
-            .context("the final norm's backward pass")?;
+        let grads =
+            torch_ext::grad(&[&normed_nd], &[Tensor::cat(&normed_grads, 0)], &[&x_nd, norm])
+                .context("the final norm's backward pass")?;
         let mut grads = grads.into_iter();
         let x_grad_nd = grads.next().flatten().context("the final norm depends on its input")?;
         norm_grad_d = grads.next().flatten();

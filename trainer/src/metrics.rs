@@ -56,7 +56,8 @@ impl Metrics {
     /// Opens the run's file, with the lines of the first `steps` steps and no others.
     pub fn open(out: &Path, steps: u64) -> Result<Self> {
         let path = path(out);
-        let kept = if path.exists() && steps > 0 { lines_until(&path, steps)? } else { String::new() };
+        let kept =
+            if path.exists() && steps > 0 { lines_until(&path, steps)? } else { String::new() };
         shards::atomic::write(&path, kept.as_bytes())?;
         Ok(Self { file: fs::OpenOptions::new().append(true).open(&path)? })
     }

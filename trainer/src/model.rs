@@ -40,7 +40,9 @@ impl Model {
     /// # Shapes
     /// `x_btd` -> `x_btd`; `rope` covers `t` places
     pub fn block(&self, layer: usize, x_btd: &Tensor, rope: &Rope, context: Context<'_>) -> Tensor {
-        let [q, k, v, o, gate, up, down, attention_norm, mlp_norm] = self.units[1 + layer].leaves.as_slice() else {
+        let [q, k, v, o, gate, up, down, attention_norm, mlp_norm] =
+            self.units[1 + layer].leaves.as_slice()
+        else {
             unreachable!("`unit_specs` gives a block nine parameters");
         };
         let shape = attention::Shape::of(&self.config);
@@ -107,7 +109,11 @@ impl Model {
 
     /// RMSNorm as Llama defines it: statistics in `f32`, the result cast back, and only then multiplied by the weight.
     fn norm(&self, x_btd: &Tensor, weight_d: &Tensor) -> Tensor {
-        let normed = x_btd.to_kind(Kind::Float).rms_norm([weight_d.size()[0]], None::<&Tensor>, self.config.rms_norm_eps);
+        let normed = x_btd.to_kind(Kind::Float).rms_norm(
+            [weight_d.size()[0]],
+            None::<&Tensor>,
+            self.config.rms_norm_eps,
+        );
         normed.to_kind(x_btd.kind()) * weight_d
     }
 }

@@ -25,7 +25,13 @@ impl AdamW {
     }
 
     /// Makes an update, the `number`-th counted from 1, and brings the model's compute copies up to it.
-    pub fn step(&mut self, model: &mut Model, gradients: &Gradients, lr: f64, number: i64) -> Result<()> {
+    pub fn step(
+        &mut self,
+        model: &mut Model,
+        gradients: &Gradients,
+        lr: f64,
+        number: i64,
+    ) -> Result<()> {
         for decayed in [true, false] {
             let range = |flat: &Tensor, unit: usize| {
                 let spec = &model.units[unit].spec;

@@ -61,7 +61,11 @@ pub fn boundaries(n_documents: usize, split: Split) -> [usize; 4] {
     for end in &mut ends[1..] {
         *end -= overshoot;
     }
-    #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "whole and clamped")]
+    #[expect(
+        clippy::cast_possible_truncation,
+        clippy::cast_sign_loss,
+        reason = "whole and clamped"
+    )]
     ends.map(|end| end.clamp(0.0, n_documents as f64) as usize)
 }
 
@@ -98,18 +102,24 @@ mod tests {
 
     #[test]
     fn orders_are_those_that_numpy_draws_for_megatron() {
-        let numbers: Numbers = serde_json::from_str(include_str!("../tests/golden/numbers.json")).unwrap();
+        let numbers: Numbers =
+            serde_json::from_str(include_str!("../tests/golden/numbers.json")).unwrap();
         assert_eq!(numbers.orders.len(), 5);
         for golden in numbers.orders {
             let Golden { n_documents, split, seed, train, validation } = golden;
             let order = Order::new(n_documents, split, seed, train.len(), validation.len());
-            assert_eq!(order, Order { train, validation }, "{n_documents} documents, split {split:?}");
+            assert_eq!(
+                order,
+                Order { train, validation },
+                "{n_documents} documents, split {split:?}"
+            );
         }
     }
 
     #[test]
     fn a_longer_run_begins_as_a_shorter_one() {
-        let [short, long] = [30, 90].map(|n| Order::new(20, Some([969.0, 30.0, 1.0]), 1, n, 0).train);
+        let [short, long] =
+            [30, 90].map(|n| Order::new(20, Some([969.0, 30.0, 1.0]), 1, n, 0).train);
         assert_eq!(short, long[..30]);
     }
 

@@ -42,7 +42,11 @@ pub struct UnitSpec {
 }
 
 impl UnitSpec {
-    fn new(name: impl Into<String>, matrices: &[(String, [i64; 2])], norms: &[(String, i64)]) -> Self {
+    fn new(
+        name: impl Into<String>,
+        matrices: &[(String, [i64; 2])],
+        norms: &[(String, i64)],
+    ) -> Self {
         let matrices = matrices.iter().map(|(name, shape)| ParamSpec {
             name: name.clone(),
             shape: shape.to_vec(),
@@ -84,7 +88,8 @@ pub fn unit_specs(config: &LlamaConfig) -> Vec<UnitSpec> {
     let matrix = |name: &str, outputs, inputs| (format!("{name}.weight"), [outputs, inputs]);
     let norm = |name: &str| (format!("{name}.weight"), hidden);
 
-    let mut units = vec![UnitSpec::new("embed", &[matrix("model.embed_tokens", vocab, hidden)], &[])];
+    let mut units =
+        vec![UnitSpec::new("embed", &[matrix("model.embed_tokens", vocab, hidden)], &[])];
     units.extend((0..config.num_hidden_layers).map(|layer| {
         let q = config.num_attention_heads * config.head_dim;
         let kv = config.num_key_value_heads * config.head_dim;
@@ -127,7 +132,8 @@ impl Unit {
         let master = Tensor::zeros([spec.numel()], (Kind::Float, device));
         let compute = (compute != Kind::Float).then(|| master.to_kind(compute));
         let read = compute.as_ref().unwrap_or(&master);
-        let leaves = spec.views(read).into_iter().map(|view| view.set_requires_grad(true)).collect();
+        let leaves =
+            spec.views(read).into_iter().map(|view| view.set_requires_grad(true)).collect();
         Self { spec, master, compute, leaves }
     }
 

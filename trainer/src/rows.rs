@@ -41,10 +41,17 @@ pub struct Rows {
 
 impl Rows {
     /// Opens the shard with this prefix. Every token id is checked against the model's vocabulary once, here.
-    pub fn open(prefix: &Path, vocab_size: i64, sequence_length: usize, train_on: Vec<Role>) -> Result<Self> {
+    pub fn open(
+        prefix: &Path,
+        vocab_size: i64,
+        sequence_length: usize,
+        train_on: Vec<Role>,
+    ) -> Result<Self> {
         let shard = PairReader::open(prefix).bad_input()?;
         let rows = Self { shard, sequence_length, train_on };
-        rows.check_vocabulary(vocab_size).with_context(|| prefix.display().to_string()).bad_input()?;
+        rows.check_vocabulary(vocab_size)
+            .with_context(|| prefix.display().to_string())
+            .bad_input()?;
         Ok(rows)
     }
 
@@ -66,11 +73,16 @@ impl Rows {
     /// The row of a document.
     pub fn row(&self, document: usize) -> Row {
         let document = self.shard.document(document);
-        let learned = |role: u32| self.train_on.iter().any(|learned| u32::from(learned.id()) == role);
+        let learned =
+            |role: u32| self.train_on.iter().any(|learned| u32::from(learned.id()) == role);
         let kept = document.len().min(self.sequence_length + 1);
         let tokens = document.tokens().take(kept).map(i64::from).collect();
-        let supervised =
-            document.roles().take(kept).enumerate().map(|(i, role)| i > 0 && learned(role)).collect();
+        let supervised = document
+            .roles()
+            .take(kept)
+            .enumerate()
+            .map(|(i, role)| i > 0 && learned(role))
+            .collect();
         let lost = document.roles().skip(kept).filter(|role| learned(*role)).count();
         let cut = Cut { tokens: (document.len() - kept) as u64, supervised: lost as u64 };
         Row { tokens, supervised, cut }

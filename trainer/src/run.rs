@@ -106,7 +106,8 @@ impl Run {
     /// Makes the next step.
     pub fn step(&mut self) -> Result<Step> {
         let started = Instant::now();
-        let first = usize::try_from(self.state.step).context("more steps than memory")? * self.config.batch.global;
+        let first = usize::try_from(self.state.step).context("more steps than memory")?
+            * self.config.batch.global;
         let documents = &self.order.train[first..first + self.config.batch.global];
         let batches: Vec<MicroBatch> = self.train.micro_batches(documents).collect();
         let mut counts = Counts::default();
@@ -122,11 +123,20 @@ impl Run {
             if let Some(factor) = clip {
                 self.gradients.scale(factor)?;
             }
-            let number = i64::try_from(self.state.updates() + 1).context("more updates than 2^63")?;
+            let number =
+                i64::try_from(self.state.updates() + 1).context("more updates than 2^63")?;
             self.optimizer.step(&mut self.model, &self.gradients, lr, number)?;
         }
         self.state.count(&counts, skipped);
-        Ok(Step { loss, lr, grad_norm, skipped, counts, first_documents, seconds: (started.elapsed(), loading) })
+        Ok(Step {
+            loss,
+            lr,
+            grad_norm,
+            skipped,
+            counts,
+            first_documents,
+            seconds: (started.elapsed(), loading),
+        })
     }
 
     /// Whether there is something to evaluate on.
@@ -146,7 +156,13 @@ impl Run {
         }
         let wanted = wanted.context("a split's evaluation says how many batches")?;
         let first = usize::try_from(number).context("more evaluations than memory")? * wanted;
-        evaluate(&self.model, &self.train, &self.order.validation[first..first + wanted], normalize, chunk)
+        evaluate(
+            &self.model,
+            &self.train,
+            &self.order.validation[first..first + wanted],
+            normalize,
+            chunk,
+        )
     }
 
     /// Sums up the gradients of a step's micro-batches and gives the step's loss.
@@ -157,9 +173,12 @@ impl Run {
         for batch in batches.iter().filter(|batch| batch.counts.supervised > 0) {
             let scale = match self.config.loss.normalize {
                 Normalize::Tokens => 1.0 / supervised as f64,
-                Normalize::MicroBatch => 1.0 / (batch.counts.supervised as f64 * batches.len() as f64),
+                Normalize::MicroBatch => {
+                    1.0 / (batch.counts.supervised as f64 * batches.len() as f64)
+                }
             };
-            loss += backward::micro_batch(&self.model, batch, scale, pass, &mut self.gradients)? * scale;
+            loss += backward::micro_batch(&self.model, batch, scale, pass, &mut self.gradients)?
+                * scale;
         }
         Ok(loss.double_value(&[]))
     }
@@ -207,7 +226,8 @@ fn check_length(config: &Config, base: &LlamaConfig) -> Result<()> {
 /// Checks the shards' manifests against the base model and finds the id that fills up rows.
 fn check_manifest(config: &Config, base: &LlamaConfig, remarks: &mut Vec<String>) -> Result<i64> {
     let mut pad_id = None;
-    for prefix in [Some(&config.data.train), config.data.validation.as_ref()].into_iter().flatten() {
+    for prefix in [Some(&config.data.train), config.data.validation.as_ref()].into_iter().flatten()
+    {
         let Some(manifest) = Manifest::of_shards(prefix).bad_input()? else {
             remarks.push(format!(
                 "{}: no manifest beside these shards: their tokenizer cannot be compared with the base model's",
@@ -231,7 +251,10 @@ fn check_manifest(config: &Config, base: &LlamaConfig, remarks: &mut Vec<String>
     }
     let pad_id = i64::from(config.data.pad_id.or(pad_id).unwrap_or(0));
     if pad_id >= base.vocab_size {
-        bail_input!("`data.pad_id` is {pad_id}, but the base model's vocabulary has {}", base.vocab_size);
+        bail_input!(
+            "`data.pad_id` is {pad_id}, but the base model's vocabulary has {}",
+            base.vocab_size
+        );
     }
     Ok(pad_id)
 }
@@ -267,7 +290,11 @@ fn steps(config: &Config, n_documents: usize) -> Result<u64> {
     let global = config.batch.global;
     let steps = match (config.steps, config.epochs) {
         (Some(steps), _) => steps,
-        #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "rounded down on purpose")]
+        #[expect(
+            clippy::cast_possible_truncation,
+            clippy::cast_sign_loss,
+            reason = "rounded down on purpose"
+        )]
         (None, epochs) => (epochs.unwrap_or(1.0) * n_train as f64 / global as f64) as u64,
     };
     if steps == 0 {
@@ -290,7 +317,8 @@ fn steps(config: &Config, n_documents: usize) -> Result<u64> {
 /// The documents of the whole run. Evaluations draw as Megatron-LM plans them: one more than fit between the steps.
 fn order(config: &Config, n_documents: usize, steps: u64) -> Order {
     let global = config.batch.global;
-    let n_samples = |batches: u64| usize::try_from(batches).unwrap_or(usize::MAX).saturating_mul(global);
+    let n_samples =
+        |batches: u64| usize::try_from(batches).unwrap_or(usize::MAX).saturating_mul(global);
     let n_validation = config.evaluate.as_ref().map_or(0, |evaluate| {
         n_samples((steps / evaluate.every + 1) * evaluate.batches.unwrap_or(0) as u64)
     });

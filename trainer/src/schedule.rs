@@ -74,7 +74,12 @@ mod tests {
         rates: Vec<f64>,
     }
 
-    fn schedule(kind: ScheduleKind, [lr, min_lr]: [f64; 2], warmup_steps: u64, decay_steps: u64) -> Schedule {
+    fn schedule(
+        kind: ScheduleKind,
+        [lr, min_lr]: [f64; 2],
+        warmup_steps: u64,
+        decay_steps: u64,
+    ) -> Schedule {
         let (betas, eps, weight_decay, clip_grad) = ([0.9, 0.999], 1e-8, 0.0, 1.0);
         let optimizer = OptimizerConfig { lr, min_lr, betas, eps, weight_decay, clip_grad };
         let schedule = ScheduleConfig { kind, warmup_steps, decay_steps: Some(decay_steps) };
@@ -83,14 +88,18 @@ mod tests {
 
     #[test]
     fn rates_are_those_of_transformers() {
-        let numbers: Numbers = serde_json::from_str(include_str!("../tests/golden/numbers.json")).unwrap();
+        let numbers: Numbers =
+            serde_json::from_str(include_str!("../tests/golden/numbers.json")).unwrap();
         assert_eq!(numbers.rates.len(), 4);
         for Golden { kind, steps, warmup, lr, rates } in numbers.rates {
             let schedule = schedule(kind, [lr, 0.0], warmup, steps);
             for (update, expected) in (0..).zip(rates) {
                 let found = schedule.lr(update);
                 // The order of the operations differs there: the last bits may.
-                assert!((found - expected).abs() <= 1e-15, "{kind:?}, update {update}: {found} and {expected}");
+                assert!(
+                    (found - expected).abs() <= 1e-15,
+                    "{kind:?}, update {update}: {found} and {expected}"
+                );
             }
         }
     }

@@ -1,7 +1,6 @@
 //! The loop: steps, evaluations, checkpoints, lines on the console, and a safe end whenever it is asked for.
 
 use std::path::{Path, PathBuf};
-use std::time::Instant;
 
 use anyhow::{Context, Result};
 use cli::{BadInput, Interrupted, Progress, Yaml, bail_input, print};
@@ -57,13 +56,18 @@ impl Training<'_> {
         progress.inc(self.run.state.step);
         let mut saved = self.run.state.step;
         while self.run.state.step < steps {
-            if cli::interrupt::requested() || stop_after.is_some_and(|last| self.run.state.step >= last) {
+            if cli::interrupt::requested()
+                || stop_after.is_some_and(|last| self.run.state.step >= last)
+            {
                 break;
             }
             let step = self.run.step()?;
             let number = self.run.state.step;
             self.metrics.train(number, &step)?;
-            if number.is_multiple_of(self.run.config.logging.every) || number == steps || step.skipped {
+            if number.is_multiple_of(self.run.config.logging.every)
+                || number == steps
+                || step.skipped
+            {
                 progress.note(line(number, steps, &step));
             }
             self.evaluate(number, &progress)?;
@@ -104,7 +108,8 @@ impl Training<'_> {
 
     fn save(&mut self) -> Result<()> {
         let Run { config, model, optimizer, state, .. } = &self.run;
-        let saved = checkpoint::save(self.out, config.checkpoint.keep, model, &optimizer.moments, state)?;
+        let saved =
+            checkpoint::save(self.out, config.checkpoint.keep, model, &optimizer.moments, state)?;
         self.newest = Some(saved);
         Ok(())
     }
@@ -121,7 +126,8 @@ impl Training<'_> {
         if first == *steps {
             print::note(format!("this run has made all its {steps} steps already"));
         }
-        let mut line = format!("{steps} steps, {} tokens, {} of them learned", state.tokens, state.supervised);
+        let mut line =
+            format!("{steps} steps, {} tokens, {} of them learned", state.tokens, state.supervised);
         if state.skipped > 0 {
             line += &format!(", {} steps skipped", state.skipped);
         }
@@ -191,7 +197,18 @@ fn settle_config(config: &Config, out: &Path, resumes: bool) -> Result<()> {
 fn differences(before: &Config, now: &Config) -> Result<Vec<String>> {
     let (before, now) = (serde_json::to_value(before)?, serde_json::to_value(now)?);
     let mut changed = Vec::new();
-    for key in ["model", "data", "batch", "steps", "epochs", "seed", "precision", "loss", "optimizer", "schedule"] {
+    for key in [
+        "model",
+        "data",
+        "batch",
+        "steps",
+        "epochs",
+        "seed",
+        "precision",
+        "loss",
+        "optimizer",
+        "schedule",
+    ] {
         compare(key, &before[key], &now[key], &mut changed);
     }
     Ok(changed)
@@ -203,7 +220,9 @@ fn compare(key: &str, before: &Value, now: &Value, changed: &mut Vec<String>) {
             let mut keys: Vec<&String> = before.keys().chain(now.keys()).collect();
             keys.sort();
             keys.dedup();
-            let at = |group: &serde_json::Map<String, Value>, key: &str| group.get(key).cloned().unwrap_or_default();
+            let at = |group: &serde_json::Map<String, Value>, key: &str| {
+                group.get(key).cloned().unwrap_or_default()
+            };
             for part in keys {
                 compare(&format!("{key}.{part}"), &at(before, part), &at(now, part), changed);
             }

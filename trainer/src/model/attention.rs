@@ -15,7 +15,11 @@ pub(crate) struct Shape {
 
 impl Shape {
     pub(crate) fn of(config: &LlamaConfig) -> Self {
-        Self { heads: config.num_attention_heads, kv_heads: config.num_key_value_heads, head_dim: config.head_dim }
+        Self {
+            heads: config.num_attention_heads,
+            kv_heads: config.num_key_value_heads,
+            head_dim: config.head_dim,
+        }
     }
 }
 
@@ -31,7 +35,8 @@ pub(crate) fn attend(
     context: Context<'_>,
 ) -> Tensor {
     let (b, t, _) = x_btd.size3().expect("hidden states have three sizes");
-    let heads = |weight: &Tensor, n_heads: i64| linear(x_btd, weight).view([b, t, n_heads, shape.head_dim]);
+    let heads =
+        |weight: &Tensor, n_heads: i64| linear(x_btd, weight).view([b, t, n_heads, shape.head_dim]);
     let q_bhtk = rope.turn(&heads(q, shape.heads)).transpose(1, 2);
     let k_bhtk = rope.turn(&heads(k, shape.kv_heads)).transpose(1, 2);
     let v_bhtk = heads(v, shape.kv_heads).transpose(1, 2);

@@ -43,7 +43,9 @@ impl LayerCache {
     /// Adds the new keys and values and gives back all of them.
     pub(crate) fn extend(&mut self, k_bhtk: Tensor, v_bhtk: Tensor) -> (Tensor, Tensor) {
         let (keys, values) = match &self.0 {
-            Some((keys, values)) => (Tensor::cat(&[keys, &k_bhtk], 2), Tensor::cat(&[values, &v_bhtk], 2)),
+            Some((keys, values)) => {
+                (Tensor::cat(&[keys, &k_bhtk], 2), Tensor::cat(&[values, &v_bhtk], 2))
+            }
             None => (k_bhtk, v_bhtk),
         };
         self.0 = Some((keys.shallow_clone(), values.shallow_clone()));

@@ -14,7 +14,9 @@ pub struct Rope {
 impl Rope {
     /// The rotations of places `start..start + length`.
     pub fn new(config: &LlamaConfig, start: i64, length: i64, device: Device) -> Self {
-        let frequencies = Tensor::from_slice(&config.inverse_frequencies()).to_kind(Kind::Float).to_device(device);
+        let frequencies = Tensor::from_slice(&config.inverse_frequencies())
+            .to_kind(Kind::Float)
+            .to_device(device);
         let places = Tensor::arange_start(start, start + length, (Kind::Float, device));
         let angles = places.outer(&frequencies);
         // Number `i` of a head turns together with number `i + k/2`, both by the angle of frequency `i`.
