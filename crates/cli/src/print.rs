@@ -14,6 +14,12 @@ pub fn note(line: impl AsRef<str>) {
     write(&mut io::stderr().lock(), line.as_ref());
 }
 
+/// Writes a part of a line to standard output, at once: for text that comes bit by bit.
+pub fn part(text: impl AsRef<str>) {
+    let mut stream = io::stdout().lock();
+    let _ = stream.write_all(text.as_ref().as_bytes()).and_then(|()| stream.flush());
+}
+
 fn write(stream: &mut impl Write, line: &str) {
     // One call for the whole line, so that lines of several processes do not mix. The only failure to expect is a
     // closed pipe, and there is nobody left to tell.
