@@ -1,23 +1,20 @@
 //! A checkpoint -> a Hugging Face folder that transformers opens, read back and compared before it gets its name.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
-use anyhow::{Context, Result, bail};
-use cli::{BadInput, Yaml, bail_input, print};
+use anyhow::{Result, bail};
+use cli::{BadInput, bail_input, print};
 use fs_err as fs;
 use serde::Serialize;
 use serde_json::json;
-use shards::Manifest;
 use shards::atomic::{self, StagedFolder};
 use shards::hash::{FileHash, sha256};
 use tch::{Device, Kind, Tensor};
-use text::Tokenizer;
 
 use crate::checkpoint;
-use crate::config::Config;
 use crate::hf_tokenizer;
-use crate::llama_config::LlamaConfig;
-use crate::params::{Model, ParamSpec};
+use crate::params::ParamSpec;
+use crate::trained::Trained;
 use crate::weights::{self, Stored};
 
 /// What an export is asked for.
@@ -52,17 +49,10 @@ struct TensorHash {
 
 /// Exports a run's newest checkpoint, or a checkpoint.
 pub fn export(from: &Path, out: &Path, options: &Options) -> Result<()> {
-    let (run, checkpoint) = resolve(from)?;
-    if out.exists() && !options.force && fs::read_dir(out).bad_input()?.next().is_some() {
-        bail_input!(
-            "`{}` is there already\nhint: give another folder, or `--force` to replace it",
-            out.display()
-        );
-    }
-    let mut config = LlamaConfig::read(&checkpoint)?;
-    let tokenizer = tokenizer(&run, &config)?;
-    let mut model = Model::zeros(config.clone(), Kind::Float, Device::Cpu);
-    let state = checkpoint::load_model(&checkpoint, &mut model)?;
+    check_target(out, options.force)?;
+    let trained = Trained::find(from)?;
+    let (model, state) = trained.model(Device::Cpu)?;
+    let Trained { checkpoint, tokenizer, mut config } = trained;
 
     let staged = StagedFolder::create(out)?;
     let tensors = weights::parameters(&model);
@@ -109,47 +99,25 @@ pub fn export(from: &Path, out: &Path, options: &Options) -> Result<()> {
     Ok(())
 }
 
-/// A run's folder and one of its checkpoints.
-fn resolve(from: &Path) -> Result<(PathBuf, PathBuf)> {
-    if checkpoint::is_checkpoint(from) {
-        let absolute = fs::canonicalize(from)?;
-        let run = absolute
-            .parent()
-            .and_then(Path::parent)
-            .context("a checkpoint lies in a run's folder")?;
-        return Ok((run.to_owned(), from.to_owned()));
+/// A folder with something in it is only replaced when that is asked for, and when it is a model's.
+fn check_target(out: &Path, force: bool) -> Result<()> {
+    if !out.exists() || fs::read_dir(out).bad_input()?.next().is_none() {
+        return Ok(());
     }
-    match checkpoint::latest(from)? {
-        Some(checkpoint) => Ok((from.to_owned(), checkpoint)),
-        None => bail_input!(
-            "`{}` is neither a checkpoint nor a run with one\n\
-             hint: give the folder that `trainer train --out` wrote, or one in its `checkpoints`",
-            from.display()
-        ),
-    }
-}
-
-/// The base's tokenizer with the special tokens that the shards were made with.
-fn tokenizer(run: &Path, model: &LlamaConfig) -> Result<Option<Tokenizer>> {
-    let yaml = Yaml::open(&run.join("config.yaml")).bad_input()?;
-    let config: Config = yaml.parse().bad_input()?;
-    let base = &config.model.base;
-    let Some(file) = hf_tokenizer::file(base) else { return Ok(None) };
-    let tokenizer = match Manifest::of_shards(&config.data.train).bad_input()? {
-        Some(manifest) => {
-            hf_tokenizer::open(&file, &manifest.tokenizer.special_tokens).bad_input()?
-        }
-        None => hf_tokenizer::open_folder(base).bad_input()?,
-    };
-    if i64::from(tokenizer.vocab_size()) > model.vocab_size {
+    if !force {
         bail_input!(
-            "`{}` has {} tokens, but the model has {} rows",
-            file.display(),
-            tokenizer.vocab_size(),
-            model.vocab_size
+            "`{}` is there already\nhint: give another folder, or `--force` to replace it",
+            out.display()
         );
     }
-    Ok(Some(tokenizer))
+    if !out.join("config.json").exists() || checkpoint::is_checkpoint(out) {
+        bail_input!(
+            "`{}` holds something else than an exported model, so `--force` does not replace it\n\
+             hint: give another folder",
+            out.display()
+        );
+    }
+    Ok(())
 }
 
 /// Opens the folder as a stranger would and compares every tensor with the trained one, converted.

@@ -32,24 +32,26 @@ pub fn file(folder: &Path) -> Option<PathBuf> {
     [MODEL, JSON].map(|name| folder.join(name)).into_iter().find(|path| path.exists())
 }
 
+/// Opens a tokenizer file, of either kind, and adds special tokens.
+pub fn open_with(file: &Path, extra: &[String]) -> Result<Tokenizer> {
+    let is_json = file.extension().is_some_and(|extension| extension == "json");
+    Ok(if is_json {
+        Tokenizer::hugging_face(file, extra)?
+    } else {
+        Tokenizer::sentencepiece(file, extra)?
+    })
+}
+
 /// Opens a tokenizer file so that exactly these special tokens have exactly these ids.
 pub fn open(file: &Path, special: &[(String, u32)]) -> Result<Tokenizer> {
-    let with = |extra: &[String]| {
-        let is_json = file.extension().is_some_and(|extension| extension == "json");
-        if is_json {
-            Tokenizer::hugging_face(file, extra)
-        } else {
-            Tokenizer::sentencepiece(file, extra)
-        }
-    };
     // What the tokenizer registers by itself comes first; the others were asked for by the datamix.
-    let own = with(&[])?;
+    let own = open_with(file, &[])?;
     let extra: Vec<String> = special
         .iter()
         .filter(|(token, _)| own.special_id(token).is_none())
         .map(|(token, _)| token.clone())
         .collect();
-    let tokenizer = with(&extra)?;
+    let tokenizer = open_with(file, &extra)?;
     for (token, id) in special {
         let found = tokenizer.special_id(token);
         if found != Some(*id) {

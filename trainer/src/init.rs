@@ -3,12 +3,12 @@
 use std::path::Path;
 
 use anyhow::{Context, Result};
-use cli::{BadInput, bail_input};
-use fs_err as fs;
-use shards::atomic::StagedFolder;
+use cli::{BadInput, bail_input, print};
+use shards::atomic::{self, StagedFolder};
 use tch::{Device, Kind};
 use text::Tokenizer;
 
+use crate::hf_tokenizer;
 use crate::llama_config::LlamaConfig;
 use crate::params::Model;
 use crate::weights;
@@ -17,7 +17,12 @@ use crate::weights;
 ///
 /// Matrices are drawn from N(0, `initializer_range`), norms are 1, as transformers initialises a Llama; the same seed
 /// gives the same bytes.
-pub fn init(config: LlamaConfig, seed: i64, tokenizer: Option<&Path>, out: &Path) -> Result<()> {
+pub fn init(
+    config: LlamaConfig,
+    seed: i64,
+    tokenizer: Option<&Tokenizer>,
+    out: &Path,
+) -> Result<()> {
     config.check().bad_input()?;
     if out.exists() {
         bail_input!(
@@ -29,15 +34,18 @@ pub fn init(config: LlamaConfig, seed: i64, tokenizer: Option<&Path>, out: &Path
     let staged = StagedFolder::create(out)?;
     weights::write_folder(staged.path(), &weights::parameters(&model), Kind::Float, u64::MAX)?;
     if let Some(tokenizer) = tokenizer {
-        let name = match tokenizer.extension() {
-            Some(extension) if extension == "json" => "tokenizer.json",
-            _ => "tokenizer.model",
-        };
-        shards::atomic::write(&staged.path().join(name), &fs::read(tokenizer).bad_input()?)?;
+        hf_tokenizer::write(tokenizer, model.config.max_position_embeddings, staged.path())?;
     }
     let json = serde_json::to_string_pretty(&model.config.to_json(Kind::Float))? + "\n";
-    shards::atomic::write(&staged.path().join("config.json"), json.as_bytes())?;
-    Ok(staged.commit()?)
+    atomic::write(&staged.path().join("config.json"), json.as_bytes())?;
+    staged.commit()?;
+    print::note(format!(
+        "{}: a random Llama, {:.1} M parameters, {} rows of vocabulary",
+        out.display(),
+        model.numel() as f64 / 1e6,
+        model.config.vocab_size
+    ));
+    Ok(())
 }
 
 /// A model with random weights.
@@ -55,19 +63,8 @@ pub fn random(config: LlamaConfig, seed: i64) -> Model {
     model
 }
 
-/// How many rows embedding and head need for this tokenizer with the reference's special tokens and these extra ones,
-/// filled up to a multiple; and the ids of `<s>` and of what ends a text.
-pub fn vocabulary(
-    tokenizer: &Path,
-    extra: &[String],
-    multiple: u32,
-) -> Result<(i64, Option<u32>, Vec<u32>)> {
-    let tokenizer = match tokenizer.extension() {
-        Some(extension) if extension == "json" => Tokenizer::hugging_face(tokenizer, extra),
-        _ => Tokenizer::sentencepiece(tokenizer, extra),
-    };
-    let tokenizer = tokenizer.bad_input()?;
+/// How many rows embedding and head need for a tokenizer, filled up to a multiple.
+pub fn rows(tokenizer: &Tokenizer, multiple: u32) -> Result<i64> {
     let rows = tokenizer.vocab_size().checked_next_multiple_of(multiple);
-    let rows = rows.context("a vocabulary of 2^32 rows").bad_input()?;
-    Ok((rows.into(), tokenizer.bos_id(), tokenizer.eos_id().into_iter().collect()))
+    Ok(rows.context("a vocabulary of more than 2^32 rows").bad_input()?.into())
 }

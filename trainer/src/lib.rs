@@ -15,6 +15,7 @@ pub mod rows; // documents -> what the model reads of them, and which tokens it 
 pub mod batch; // rows -> padded tensors
 pub mod params; // the model's parameters, unit by unit, in flat buffers
 pub mod weights; // a Hugging Face folder <-> parameters
+pub mod hf_tokenizer; // a tokenizer <-> its files in a Hugging Face folder
 pub mod init; // a shape and a seed -> a random base model
 pub mod model; // token ids -> hidden states -> logits
 pub mod loss; // hidden states -> cross-entropy and its gradients, a chunk of logits at a time
@@ -27,6 +28,6 @@ pub mod checkpoint; // model, optimizer and state <-> disk, bit for bit
 pub mod run; // a configuration -> a run that is ready to make its next step
 pub mod metrics; // what was measured -> metrics.jsonl
 pub mod train; // the loop: steps, evaluations, checkpoints, a safe end
-pub mod hf_tokenizer; // a tokenizer <-> its files in a Hugging Face folder
+pub mod trained; // a run's folder -> its newest checkpoint and the tokenizer it was trained with
 pub mod export; // a checkpoint -> a Hugging Face folder, read back and compared
 pub mod sample; // prompts -> answers

@@ -4,12 +4,14 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use anyhow::Result;
+use cli::{BadInput, bail_input};
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use tch::Kind;
+use text::Tokenizer;
 use trainer::config::Config;
 use trainer::llama_config::{LlamaConfig, RopeScaling};
 use trainer::train::train;
-use trainer::{export, init, sample};
+use trainer::{export, hf_tokenizer, init, sample};
 
 /// Fine-tunes a Llama on token shards.
 #[derive(Parser)]
@@ -56,7 +58,7 @@ enum Command {
         #[arg(long)]
         force: bool,
     },
-    /// Let a model in a Hugging Face folder answer prompts
+    /// Let a model answer prompts
     Sample(SampleArgs),
 }
 
@@ -69,13 +71,18 @@ struct InitArgs {
     #[arg(long, value_name = "FILE", required_unless_present = "vocab_size")]
     tokenizer: Option<PathBuf>,
     /// Special tokens after the tokenizer's own, as the datamix has them in `vocab_extra_ids_list`
-    #[arg(long, value_name = "LIST", value_delimiter = ',', default_value = "<|im_start|>,<|im_end|>")]
+    #[arg(
+        long,
+        value_name = "LIST",
+        value_delimiter = ',',
+        default_value = "<|im_start|>,<|im_end|>"
+    )]
     extra_tokens: Vec<String>,
     /// Fill the vocabulary up to a multiple of this
     #[arg(long, value_name = "N", default_value_t = 16, value_parser = clap::value_parser!(u32).range(1..))]
     pad_vocab_multiple: u32,
     /// Rows of embedding and head, in place of a tokenizer
-    #[arg(long, value_name = "N", conflicts_with = "tokenizer")]
+    #[arg(long, value_name = "N", conflicts_with = "tokenizer", value_parser = clap::value_parser!(u32).range(1..))]
     vocab_size: Option<u32>,
     /// Width of the hidden states
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
@@ -105,7 +112,7 @@ struct InitArgs {
 
 #[derive(Args)]
 struct SampleArgs {
-    /// A Hugging Face folder, such as `trainer export` writes
+    /// A Hugging Face folder, such as `trainer export` writes, or a run's folder, or one of its checkpoints
     #[arg(value_name = "MODEL")]
     model: PathBuf,
     /// What to ask
@@ -167,7 +174,14 @@ fn run(command: Command) -> Result<()> {
                 Dtype::Bf16 => Kind::BFloat16,
                 Dtype::F32 => Kind::Float,
             };
-            #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "a size in bytes")]
+            if max_shard_size.is_nan() || max_shard_size <= 0.0 {
+                bail_input!("`--max-shard-size` is {max_shard_size}, expected a number above 0");
+            }
+            #[expect(
+                clippy::cast_possible_truncation,
+                clippy::cast_sign_loss,
+                reason = "a size in bytes"
+            )]
             let max_shard_bytes = (max_shard_size * 1e9) as u64;
             export::export(&from, &out, &export::Options { kind, max_shard_bytes, force })
         }
@@ -176,9 +190,18 @@ fn run(command: Command) -> Result<()> {
 }
 
 fn init(args: InitArgs) -> Result<()> {
-    let (vocab_size, bos_token_id, eos_token_ids) = match (&args.tokenizer, args.vocab_size) {
-        (Some(tokenizer), _) => init::vocabulary(tokenizer, &args.extra_tokens, args.pad_vocab_multiple)?,
-        (None, vocab_size) => (vocab_size.unwrap_or_default().into(), None, Vec::new()),
+    if args.hidden_size % args.heads != 0 {
+        bail_input!(
+            "`--hidden-size` {} cannot be shared by {} heads evenly",
+            args.hidden_size,
+            args.heads
+        );
+    }
+    let open = |file: &PathBuf| hf_tokenizer::open_with(file, &args.extra_tokens).bad_input();
+    let tokenizer = args.tokenizer.as_ref().map(open).transpose()?;
+    let vocab_size = match &tokenizer {
+        Some(tokenizer) => init::rows(tokenizer, args.pad_vocab_multiple)?,
+        None => args.vocab_size.unwrap_or_default().into(),
     };
     let config = LlamaConfig {
         vocab_size,
@@ -193,10 +216,10 @@ fn init(args: InitArgs) -> Result<()> {
         rope_theta: args.rope_theta,
         rope_scaling: RopeScaling::Default,
         initializer_range: 0.02,
-        bos_token_id,
-        eos_token_ids,
+        bos_token_id: tokenizer.as_ref().and_then(Tokenizer::bos_id),
+        eos_token_ids: tokenizer.as_ref().and_then(Tokenizer::eos_id).into_iter().collect(),
     };
-    init::init(config, args.seed, args.tokenizer.as_deref(), &args.out)
+    init::init(config, args.seed, tokenizer.as_ref(), &args.out)
 }
 
 fn sample(args: SampleArgs) -> Result<()> {
@@ -209,6 +232,8 @@ fn sample(args: SampleArgs) -> Result<()> {
     };
     match (args.prompts, args.prompt) {
         (Some(prompts), _) => sample::many(&args.model, &prompts, args.out.as_deref(), options),
-        (None, prompt) => sample::one(&args.model, args.system, prompt.unwrap_or_default(), options),
+        (None, prompt) => {
+            sample::one(&args.model, args.system, prompt.unwrap_or_default(), options)
+        }
     }
 }

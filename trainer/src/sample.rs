@@ -1,4 +1,4 @@
-//! Prompts -> answers, by a model in a Hugging Face folder.
+//! Prompts -> answers, by a model in a Hugging Face folder or a checkpoint.
 //!
 //! A conversation becomes ChatML with the head of an assistant's turn, the model goes on from there a token at a time
 //! with a key-value cache, and stops at the end of the turn.
@@ -16,10 +16,12 @@ use shards::atomic::AtomicFile;
 use tch::{Device, Kind, Tensor};
 use text::{Conversation, Message, Tokenizer};
 
+use crate::checkpoint;
 use crate::hf_tokenizer;
 use crate::llama_config::LlamaConfig;
 use crate::model::KvCache;
 use crate::params::Model;
+use crate::trained::Trained;
 use crate::weights;
 
 /// How the next token is chosen and when to stop.
@@ -52,8 +54,8 @@ pub struct Sampler {
 pub struct Answer {
     /// The text, without the token that ended it.
     pub text: String,
-    /// How many tokens were made.
-    pub tokens: usize,
+    /// The tokens that were made, with the one that ended it.
+    pub ids: Vec<u32>,
     /// Whether the model ended it by itself.
     pub ended: bool,
 }
@@ -72,21 +74,35 @@ struct PromptMessage {
 }
 
 impl Sampler {
-    /// Opens a Hugging Face folder.
+    /// Opens a Hugging Face folder, a run's folder, or a checkpoint.
     pub fn open(folder: &Path, options: Options) -> Result<Self> {
-        let config = LlamaConfig::read(folder)?;
-        let tokenizer = hf_tokenizer::open_folder(folder).bad_input()?;
+        let device = if tch::Cuda::is_available() { Device::Cuda(0) } else { Device::Cpu };
+        let (model, tokenizer) =
+            if checkpoint::is_checkpoint(folder) || checkpoint::latest(folder)?.is_some() {
+                let trained = Trained::find(folder)?;
+                let (model, _) = trained.model(device)?;
+                (
+                    model,
+                    trained
+                        .tokenizer
+                        .context("the base model's folder has no tokenizer")
+                        .bad_input()?,
+                )
+            } else {
+                let config = LlamaConfig::read(folder)?;
+                let tokenizer = hf_tokenizer::open_folder(folder).bad_input()?;
+                let mut model = Model::zeros(config, Kind::Float, device);
+                weights::load(folder, &mut model)?;
+                (model, tokenizer)
+            };
         let Some(turn_end) = hf_tokenizer::turn_end(&tokenizer) else {
             bail_input!(
                 "the tokenizer in `{}` has no `<|im_end|>`, so the model was not trained on ChatML here",
                 folder.display()
             );
         };
-        let mut ends = config.eos_token_ids.clone();
+        let mut ends = model.config.eos_token_ids.clone();
         ends.push(turn_end);
-        let device = if tch::Cuda::is_available() { Device::Cuda(0) } else { Device::Cpu };
-        let mut model = Model::zeros(config, Kind::Float, device);
-        weights::load(folder, &mut model)?;
         Ok(Self { model, tokenizer, ends, options })
     }
 
@@ -106,16 +122,16 @@ impl Sampler {
         // The decoder sees the prompt too: how a token reads depends on what stands before it.
         let mut decoder = self.tokenizer.decoder();
         prompt.iter().for_each(|&id| drop(decoder.push(id)));
-        let mut answer = Answer { text: String::new(), tokens: 0, ended: false };
+        let mut answer = Answer { text: String::new(), ids: Vec::new(), ended: false };
         let mut cache = KvCache::new(&self.model);
         let mut input = prompt.clone();
-        while answer.tokens < self.options.max_new_tokens.min(most - prompt.len()) {
+        while answer.ids.len() < self.options.max_new_tokens.min(most - prompt.len()) {
             cli::interrupt::check()?;
             let ids: Vec<i64> = input.iter().map(|&id| id.into()).collect();
             let tokens_bt = Tensor::from_slice(&ids).unsqueeze(0).to_device(self.model.device());
             let logits_bv = self.model.next_logits(&tokens_bt, &mut cache);
             let id = self.choose(&logits_bv.select(0, 0))?;
-            answer.tokens += 1;
+            answer.ids.push(id);
             if self.ends.contains(&id) {
                 answer.ended = true;
                 break;
@@ -167,7 +183,7 @@ pub fn one(folder: &Path, system: Option<String>, prompt: String, options: Optio
     if !answer.ended {
         print::note(format!(
             "cut after {} tokens\nhint: `--max-new-tokens` allows more",
-            answer.tokens
+            answer.ids.len()
         ));
     }
     Ok(())

@@ -3,16 +3,17 @@
 //! Files are mapped, and a tensor is copied when it is asked for: reading a model costs its parameters once. Both
 //! directions are total: a tensor that is missing, left over or of another shape is an error that names it.
 
-use std::borrow::Cow;
 use std::collections::BTreeMap;
+use std::io::Write;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail};
-use cli::{BadInput, bail_input};
+use cli::BadInput;
 use fs_err as fs;
 use memmap2::Mmap;
-use safetensors::tensor::{Dtype, SafeTensors, TensorInfo, View};
+use safetensors::tensor::{Dtype, Metadata, SafeTensors, TensorInfo};
 use serde::Deserialize;
+use shards::atomic::{self, AtomicFile};
 use tch::{Kind, Tensor};
 
 use crate::params::{Model, ParamSpec};
@@ -252,60 +253,41 @@ pub fn write_folder(
     let total: u64 = tensors.iter().map(|(spec, _)| bytes_of(spec)).sum();
     let index = serde_json::json!({"metadata": {"total_size": total}, "weight_map": weight_map});
     let text = serde_json::to_string_pretty(&index)? + "\n";
-    Ok(shards::atomic::write(&folder.join(INDEX), text.as_bytes())?)
+    Ok(atomic::write(&folder.join(INDEX), text.as_bytes())?)
 }
 
-/// Writes one safetensors file of this kind and syncs it. The folder around it is what makes it valid.
+/// Writes one safetensors file, in this order. A tensor is converted to `kind` when its turn comes.
 pub fn write_file<'a>(
     path: &Path,
-    tensors: impl IntoIterator<Item = (&'a str, &'a Tensor)>,
+    tensors: impl Iterator<Item = (&'a str, &'a Tensor)> + Clone,
     kind: Kind,
 ) -> Result<()> {
     let dtype = match kind {
         Kind::Float => Dtype::F32,
         Kind::BFloat16 => Dtype::BF16,
-        other => bail_input!("weights are written as F32 or BF16, not as {other:?}"),
+        other => bail!("weights are written as F32 or BF16, not as {other:?}"),
     };
-    let views =
-        tensors.into_iter().map(|(name, tensor)| (name, Converted::new(tensor, kind, dtype)));
+    let mut end = 0;
+    let infos = tensors.clone().map(|(name, tensor)| {
+        let start = end;
+        end += tensor.numel() * kind.elt_size_in_bytes();
+        let shape = tensor.size().into_iter().map(usize::try_from).collect::<Result<_, _>>()?;
+        Ok((name.to_string(), TensorInfo { dtype, shape, data_offsets: (start, end) }))
+    });
     // transformers asks for this mark; with one entry the map has one order.
     let marks = [("format".to_string(), "pt".to_string())].into();
-    safetensors::serialize_to_file(views, Some(marks), path)
-        .with_context(|| path.display().to_string())?;
-    Ok(fs::File::open(path)?.sync_all()?)
-}
+    let header = Metadata::new(Some(marks), infos.collect::<Result<_>>()?)?;
+    let mut header = serde_json::to_vec(&header)?;
+    // Blanks at the end of the header bring the tensors to a multiple of eight bytes, as the format asks for.
+    header.resize(header.len().next_multiple_of(8), b' ');
 
-/// A tensor that is converted when its bytes are asked for.
-struct Converted<'a> {
-    tensor: &'a Tensor,
-    kind: Kind,
-    dtype: Dtype,
-    shape: Vec<usize>,
-}
-
-impl<'a> Converted<'a> {
-    fn new(tensor: &'a Tensor, kind: Kind, dtype: Dtype) -> Self {
-        let size = |size: i64| usize::try_from(size).expect("sizes are not negative");
-        Self { tensor, kind, dtype, shape: tensor.size().into_iter().map(size).collect() }
+    let mut file = AtomicFile::create(path)?;
+    file.write_all(&(header.len() as u64).to_le_bytes())?;
+    file.write_all(&header)?;
+    for (_, tensor) in tensors {
+        file.write_all(&bytes(&tensor.to_kind(kind)))?;
     }
-}
-
-impl View for Converted<'_> {
-    fn dtype(&self) -> Dtype {
-        self.dtype
-    }
-
-    fn shape(&self) -> &[usize] {
-        &self.shape
-    }
-
-    fn data(&self) -> Cow<'_, [u8]> {
-        bytes(&self.tensor.to_kind(self.kind)).into()
-    }
-
-    fn data_len(&self) -> usize {
-        self.tensor.numel() * self.kind.elt_size_in_bytes()
-    }
+    Ok(file.commit()?)
 }
 
 /// A tensor's numbers as bytes, in row order.

@@ -1,0 +1,91 @@
+//! A run's folder -> its newest checkpoint, and the tokenizer that the model was trained with.
+
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, Result};
+use cli::{BadInput, Yaml, bail_input};
+use fs_err as fs;
+use shards::Manifest;
+use tch::{Device, Kind};
+use text::Tokenizer;
+
+use crate::checkpoint;
+use crate::config::Config;
+use crate::hf_tokenizer;
+use crate::llama_config::LlamaConfig;
+use crate::params::Model;
+use crate::state::TrainState;
+
+/// A trained model on disk.
+#[derive(Debug)]
+pub struct Trained {
+    /// The checkpoint.
+    pub checkpoint: PathBuf,
+    /// The base's tokenizer with the special tokens that the shards were made with; none if the base has none.
+    pub tokenizer: Option<Tokenizer>,
+    /// The model's shape.
+    pub config: LlamaConfig,
+}
+
+impl Trained {
+    /// Finds it: a run's newest checkpoint, or the checkpoint that is given.
+    pub fn find(from: &Path) -> Result<Self> {
+        let (run, checkpoint) = resolve(from)?;
+        let config = LlamaConfig::read(&checkpoint)?;
+        Ok(Self { tokenizer: tokenizer(&run, &config)?, checkpoint, config })
+    }
+
+    /// Reads the weights, in `f32`, and where the run stood.
+    pub fn model(&self, device: Device) -> Result<(Model, TrainState)> {
+        let mut model = Model::zeros(self.config.clone(), Kind::Float, device);
+        let state = checkpoint::load_model(&self.checkpoint, &mut model)?;
+        Ok((model, state))
+    }
+}
+
+/// A run's folder and one of its checkpoints.
+fn resolve(from: &Path) -> Result<(PathBuf, PathBuf)> {
+    if checkpoint::is_checkpoint(from) {
+        let absolute = fs::canonicalize(from)?;
+        let run = absolute.parent().and_then(Path::parent);
+        let run = run.context("a checkpoint lies in a run's folder").bad_input()?;
+        return Ok((run.to_owned(), from.to_owned()));
+    }
+    match checkpoint::latest(from)? {
+        Some(checkpoint) => Ok((from.to_owned(), checkpoint)),
+        None => bail_input!(
+            "`{}` is neither a checkpoint nor a run with one\n\
+             hint: give the folder that `trainer train --out` wrote, or one in its `checkpoints`",
+            from.display()
+        ),
+    }
+}
+
+fn tokenizer(run: &Path, model: &LlamaConfig) -> Result<Option<Tokenizer>> {
+    let yaml = Yaml::open(&run.join("config.yaml")).bad_input()?;
+    let config: Config = yaml.parse().bad_input()?;
+    let base = &config.model.base;
+    if !base.exists() {
+        bail_input!(
+            "the run's base model `{}` is not there, and the tokenizer lies in its folder\n\
+             hint: paths in a configuration are relative to the folder in which the run was started: go there",
+            base.display()
+        );
+    }
+    let Some(file) = hf_tokenizer::file(base) else { return Ok(None) };
+    let tokenizer = match Manifest::of_shards(&config.data.train).bad_input()? {
+        Some(manifest) => {
+            hf_tokenizer::open(&file, &manifest.tokenizer.special_tokens).bad_input()?
+        }
+        None => hf_tokenizer::open_folder(base).bad_input()?,
+    };
+    if i64::from(tokenizer.vocab_size()) > model.vocab_size {
+        bail_input!(
+            "`{}` has {} tokens, but the model has {} rows",
+            file.display(),
+            tokenizer.vocab_size(),
+            model.vocab_size
+        );
+    }
+    Ok(Some(tokenizer))
+}
