@@ -17,7 +17,8 @@ fn main() -> anyhow::Result<()> {
         bail!("expected `encode_speed MODEL DOCUMENTS [EXTRA_TOKEN]...`")
     };
     let documents = fs_err::read_to_string(documents)?;
-    let documents: Vec<String> = documents.lines().map(serde_json::from_str).collect::<Result<_, _>>()?;
+    let documents: Vec<String> =
+        documents.lines().map(serde_json::from_str).collect::<Result<_, _>>()?;
     let start = Instant::now();
     let tokenizer = Tokenizer::sentencepiece(Path::new(model), extra)?;
     let load = start.elapsed();
@@ -40,7 +41,11 @@ fn main() -> anyhow::Result<()> {
 }
 
 /// The time that encoding takes, without what is done with each document's ids.
-fn encode_all(encoder: &mut Encoder<'_>, documents: &[String], mut each: impl FnMut(&[u32])) -> Duration {
+fn encode_all(
+    encoder: &mut Encoder<'_>,
+    documents: &[String],
+    mut each: impl FnMut(&[u32]),
+) -> Duration {
     let mut total = Duration::ZERO;
     let mut ids = Vec::new();
     for document in documents {

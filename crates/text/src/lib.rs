@@ -1,5 +1,21 @@
 //! Text: conversations to turns, turns to token ids, and ids back to text.
 //!
+//! ```text
+//! Conversation --chatml--> Segment { role, text } --special--> stretches without special strings
+//!     --cuts--> parts --part_cache, else scan or seams--> ids --decode--> text
+//! ```
+//!
+//! # An exact encoder that looks up instead of merging
+//! Llama's tokenizers have no pre-tokenization step, so SentencePiece sends a whole text through one queue of merges. Here a
+//! text is cut first, where no merge can cross (`cuts`, `blank_runs`), and since the parts are short and repeat, most are
+//! found in a table (`part_cache`). The ids are SentencePiece's, by proofs that stand in the modules, by random
+//! vocabularies and strings in the tests, by digests over all of `../shared/data`, and by `scripts/encode/fuzz.py`. The
+//! premises are checked when a model is loaded; where one fails, `queue` encodes ([`Tokenizer::slow_because`] says why).
+//!
+//! `scripts/encode/bench.py` measures against SentencePiece on the same documents. What was tried on the way is in
+//! `../shared/reference/exact-encoder.md`: the way of merging new parts and the cache gave most; binary heaps lose to a
+//! scan over a small array, and stronger cuts and 512-bit registers give little.
+//!
 //! The modules stand in the order in which the data passes them; each uses only those above it.
 
 pub mod conversation; // what every source makes

@@ -283,12 +283,18 @@ mod tests {
 
     #[test]
     fn settings_that_cannot_be_encoded_exactly_are_refused() {
-        check(|it| it.trainer.as_mut().unwrap().model_type = Some(1), expect![[r#"
+        check(
+            |it| it.trainer.as_mut().unwrap().model_type = Some(1),
+            expect![[r#"
             t.model: the model is a unigram model, expected BPE
-            hint: convert the model to a `tokenizer.json` (transformers does) and give that"#]]);
-        check(|it| it.trainer.as_mut().unwrap().byte_fallback = None, expect![[r#"
+            hint: convert the model to a `tokenizer.json` (transformers does) and give that"#]],
+        );
+        check(
+            |it| it.trainer.as_mut().unwrap().byte_fallback = None,
+            expect![[r#"
             t.model: the model has no byte fallback, expected `byte_fallback: true`
-            hint: convert the model to a `tokenizer.json` (transformers does) and give that"#]]);
+            hint: convert the model to a `tokenizer.json` (transformers does) and give that"#]],
+        );
         check(
             |it| it.trainer.as_mut().unwrap().treat_whitespace_as_suffix = Some(true),
             expect![[r#"
@@ -304,21 +310,42 @@ mod tests {
                 t.model: the normalizer is `nmt_nfkc`, expected `identity`
                 hint: convert the model to a `tokenizer.json` (transformers does) and give that"#]],
         );
-        check(|it| normalizer(it).remove_extra_whitespaces = None, expect![[r#"
+        check(
+            |it| normalizer(it).remove_extra_whitespaces = None,
+            expect![[r#"
             t.model: the normalizer removes blanks, expected `remove_extra_whitespaces: false`
-            hint: convert the model to a `tokenizer.json` (transformers does) and give that"#]]);
-        check(|it| normalizer(it).escape_whitespaces = Some(false), expect![[r#"
+            hint: convert the model to a `tokenizer.json` (transformers does) and give that"#]],
+        );
+        check(
+            |it| normalizer(it).escape_whitespaces = Some(false),
+            expect![[r#"
             t.model: blanks stay blanks, expected `escape_whitespaces: true`
-            hint: convert the model to a `tokenizer.json` (transformers does) and give that"#]]);
+            hint: convert the model to a `tokenizer.json` (transformers does) and give that"#]],
+        );
     }
 
     #[test]
     fn a_model_that_contradicts_itself_is_refused() {
-        check(|it| drop(it.pieces.pop()), expect!["t.model: byte piece `<0xFF>` is missing, expected all 256 byte pieces"]);
-        check(|it| drop(it.pieces.remove(0)), expect!["t.model: not one piece of type unknown, expected exactly one"]);
-        check(|it| it.pieces.push(it.pieces[7].clone()), expect!["t.model: pieces 7 and 257 are both `<0x06>`, expected distinct pieces"]);
-        check(|it| it.pieces[0].kind = Some(9), expect!["t.model: piece 0 has type 9, expected a type from 1 to 6"]);
-        check(|it| it.pieces[0].text = None, expect!["t.model: piece 0 is `` with score 0, expected a text and a number"]);
+        check(
+            |it| drop(it.pieces.pop()),
+            expect!["t.model: byte piece `<0xFF>` is missing, expected all 256 byte pieces"],
+        );
+        check(
+            |it| drop(it.pieces.remove(0)),
+            expect!["t.model: not one piece of type unknown, expected exactly one"],
+        );
+        check(
+            |it| it.pieces.push(it.pieces[7].clone()),
+            expect!["t.model: pieces 7 and 257 are both `<0x06>`, expected distinct pieces"],
+        );
+        check(
+            |it| it.pieces[0].kind = Some(9),
+            expect!["t.model: piece 0 has type 9, expected a type from 1 to 6"],
+        );
+        check(
+            |it| it.pieces[0].text = None,
+            expect!["t.model: piece 0 is `` with score 0, expected a text and a number"],
+        );
     }
 
     #[test]

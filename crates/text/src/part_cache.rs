@@ -3,6 +3,8 @@
 //! A part of at most [`MAX_BYTES`] bytes and [`MAX_IDS`] ids lies in the table itself, key and value side by side in
 //! half a cache line, so that a hit costs one line. A line holds the two parts with its hash that were met last.
 
+#![expect(clippy::cast_possible_truncation, reason = "a cut-off half, or a count below 256")]
+
 use crate::rules::Symbol;
 
 /// The longest part that has a key.
@@ -41,6 +43,17 @@ pub(crate) struct PartCache {
     lines: Vec<Line>,
 }
 
+/// The bits of the first so many bytes.
+const FIRST_BYTES: [u128; MAX_BYTES + 1] = {
+    let mut masks = [0; MAX_BYTES + 1];
+    let mut length = 1;
+    while length <= MAX_BYTES {
+        masks[length] = masks[length - 1] << 8 | 0xFF;
+        length += 1;
+    }
+    masks
+};
+
 impl Key {
     /// Of parts that are too long: no entry has it.
     const NONE: Self = Self(u128::MAX);
@@ -51,9 +64,7 @@ impl Key {
         if length > MAX_BYTES {
             return Self::NONE;
         }
-        let bytes = u128::from_le_bytes(*bytes);
-        let unused = 8 * (16 - length);
-        Self(bytes << unused >> unused | (length as u128) << 120)
+        Self(u128::from_le_bytes(*bytes) & FIRST_BYTES[length] | (length as u128) << 120)
     }
 
     /// Which line of the table the part is in.

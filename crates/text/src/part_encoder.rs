@@ -5,6 +5,11 @@
 //! lines are on their way from memory, many at a time. A part that is not there is merged ([`crate::scan`], or
 //! [`crate::seams`] for a long one) and kept.
 
+#![expect(
+    clippy::cast_possible_truncation,
+    reason = "ids are below 2^16 (`Learned` checks), places below 4 GiB (`encode` does)"
+)]
+
 use crate::blank_runs::BlankRuns;
 use crate::cuts::{BLOCK, Cuts};
 use crate::learn::{Learned, Learnt};
@@ -93,6 +98,9 @@ impl<'m> PartEncoder<'m> {
     pub(crate) fn encode(&mut self, text: &str, ids: &mut Vec<u32>) {
         if text.is_empty() {
             return;
+        }
+        if u32::try_from(text.len() + BLOCK).is_err() {
+            return self.misses.queue.encode(text, ids);
         }
         let length = self.read(text);
         let mut start = 0;

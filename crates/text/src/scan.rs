@@ -4,6 +4,11 @@
 //! by side takes fewer cycles than one step in a heap. The work grows with the square of the length, so long texts
 //! come in windows ([`crate::seams`]).
 
+#![expect(
+    clippy::cast_possible_truncation,
+    reason = "nodes are numbered below 2^15, and `PartEncoder` takes no text of 4 GiB"
+)]
+
 use crate::rules::{Rules, Symbol, UNKNOWN};
 
 /// The longest text, in characters.
@@ -36,6 +41,13 @@ pub(crate) struct Token {
     pub(crate) start: u32,
 }
 
+impl Token {
+    /// The token in a text that has so many more bytes in front.
+    pub(crate) fn behind(self, n_bytes: usize) -> Self {
+        Self { start: self.start + n_bytes as u32, ..self }
+    }
+}
+
 const NO_MERGE: u32 = u32::MAX;
 const NO_NODE: u16 = u16::MAX;
 /// How many urgencies are compared at a time.
@@ -44,6 +56,30 @@ const LANES: usize = 8;
 impl Scan {
     /// Merges all that can be merged in a text of at most [`MAX_SYMBOLS`] characters.
     pub(crate) fn merge(&mut self, rules: &Rules, text: &str) {
+        #[cfg(target_arch = "x86_64")]
+        if is_x86_feature_detected!("avx2") {
+            #[expect(
+                unsafe_code,
+                reason = "eight urgencies are compared at a time: long parts take half the time"
+            )]
+            // SAFETY: the processor has the one feature that the function is compiled for.
+            unsafe {
+                self.merge_with_avx2(rules, text);
+            }
+            return;
+        }
+        self.merge_portably(rules, text);
+    }
+
+    /// The compiler's own translation of the same code for wider registers.
+    #[cfg(target_arch = "x86_64")]
+    #[target_feature(enable = "avx2")]
+    fn merge_with_avx2(&mut self, rules: &Rules, text: &str) {
+        self.merge_portably(rules, text);
+    }
+
+    #[inline(always)]
+    fn merge_portably(&mut self, rules: &Rules, text: &str) {
         self.read(rules, text);
         loop {
             let most_urgent = minimum(&self.urgency);
@@ -117,7 +153,7 @@ impl Scan {
 }
 
 /// The least number; the lanes let the compiler compare eight at a time.
-#[inline]
+#[inline(always)]
 fn minimum(numbers: &[u32]) -> u32 {
     let mut least = [NO_MERGE; LANES];
     for lanes in numbers.chunks_exact(LANES) {

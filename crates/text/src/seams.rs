@@ -15,22 +15,27 @@
 //! encoding, go back some tokens and try again with a longer window. What is kept is always the encoding of
 //! the text up to there. How far back one must go depends on the vocabulary, not on the text's length: an influence
 //! that travels to the left goes from each merge to a less urgent one, since equals go from left to right. So
-//! the work is linear. With Llama's vocabularies one window in a few hundred is tried twice.
+//! the work is linear.
+//!
+//! A window with the text of the one before has its tokens: long runs of one character are not merged again and again.
 
-use crate::rules::Rules;
+use crate::rules::{Rules, Symbol, UNKNOWN};
 use crate::scan::{MAX_SYMBOLS, Scan, Token};
 
 /// How many bytes a window adds. Short windows make each scan cheap, long ones waste less at the seams.
 const STEP: usize = 48;
 
 /// How many tokens at a window's end are not trusted: a guess that makes most seams hold at once.
-const N_LOOSE: usize = 3;
+const N_LOOSE: usize = 1;
 
 /// Encodes long parts.
 #[derive(Debug, Default)]
 pub(crate) struct Seams {
     kept: Vec<Token>,
+    /// The tokens of the window that is tried, with their places in it.
     window: Vec<Token>,
+    /// Two pieces whose seam held; in a long run it is the same two again and again.
+    held: Option<[Symbol; 2]>,
 }
 
 impl Seams {
@@ -43,27 +48,30 @@ impl Seams {
         text: &str,
     ) -> Option<&[Token]> {
         self.kept.clear();
-        // `text[..start]` is encoded by `kept`.
-        let (mut start, mut end) = (0, ceil_char_boundary(text, STEP));
+        // `text[..start]` is encoded by `kept`, and `text[scanned]` by `window`.
+        let (mut start, mut end, mut scanned) = (0, ceil_char_boundary(text, STEP), 0..0);
         let mut n_back = 1;
         loop {
             if end - start > MAX_SYMBOLS {
                 return None;
             }
-            self.window.clear();
-            scan.merge(rules, &text[start..end]);
-            let offset = start as u32;
-            self.window.extend(scan.tokens().map(|it| Token { start: offset + it.start, ..it }));
-            if self.seam_holds(scan, rules, text, end) {
-                n_back = 1;
-                if end == text.len() {
-                    self.kept.append(&mut self.window);
+            if text[start..end] != text[scanned] {
+                scan.merge(rules, &text[start..end]);
+                self.window.clear();
+                self.window.extend(scan.tokens());
+            }
+            scanned = start..end;
+            if self.seam_holds(scan, rules, &text[..end], start) {
+                let is_last = end == text.len();
+                let n_loose = if is_last { 0 } else { N_LOOSE };
+                let n_kept = self.window.len().saturating_sub(n_loose);
+                self.kept.extend(self.window[..n_kept].iter().map(|token| token.behind(start)));
+                if is_last {
                     return Some(&self.kept);
                 }
-                let n_kept = self.window.len().saturating_sub(N_LOOSE);
-                self.kept.extend(self.window.drain(..n_kept));
-                start = self.window[0].start as usize;
+                start = self.window[n_kept].behind(start).start as usize;
                 end = ceil_char_boundary(text, end + STEP);
+                n_back = 1;
             } else {
                 let n_kept = self.kept.len().saturating_sub(n_back);
                 start = self.kept[n_kept].start as usize;
@@ -73,14 +81,23 @@ impl Seams {
         }
     }
 
-    /// Whether the last token kept and the first of the window are the encoding of their text.
-    fn seam_holds(&self, scan: &mut Scan, rules: &Rules, text: &str, window_end: usize) -> bool {
+    /// Whether the last token kept and the first of the window, which starts at `seam`, are the encoding of their text.
+    fn seam_holds(&mut self, scan: &mut Scan, rules: &Rules, text: &str, seam: usize) -> bool {
         let (Some(left), Some(right)) = (self.kept.last(), self.window.first()) else {
             return true;
         };
-        let end = self.window.get(1).map_or(window_end, |token| token.start as usize);
-        scan.merge(rules, &text[left.start as usize..end]);
-        scan.tokens().map(|token| left.start + token.start).eq([left.start, right.start])
+        let pair = [left.symbol, right.symbol];
+        if self.held == Some(pair) {
+            return true;
+        }
+        let end = self.window.get(1).map_or(text.len(), |token| token.behind(seam).start as usize);
+        let start = left.start as usize;
+        scan.merge(rules, &text[start..end]);
+        let holds = scan.tokens().map(|token| token.behind(start).start as usize).eq([start, seam]);
+        if holds && !pair.contains(&UNKNOWN) {
+            self.held = Some(pair);
+        }
+        holds
     }
 }
 

@@ -7,7 +7,7 @@
 //! (Open-Assistant's pretokenizer) numbering: Llama-2 with `<|im_start|>,<|im_end|>` has 32,007 ids.
 //!
 //! # Encoding
-//! A text is cut at its special strings ([`crate::special`]); each stretch between is encoded on its own, with its own
+//! A text is cut at its special strings (`special`); each stretch between is encoded on its own, with its own
 //! blank in front. Nothing is put around it: no `<s>`, no `</s>`.
 
 use std::path::{Path, PathBuf};
@@ -80,7 +80,7 @@ impl Tokenizer {
         })
     }
 
-    /// A `tokenizer.json`, and extra special tokens; what is special follows `crate::hugging_face`'s rule.
+    /// A `tokenizer.json`, and extra special tokens; what is special follows `hugging_face`'s rule.
     pub fn hugging_face(tokenizer_json: &Path, extra: &[String]) -> Result<Self, Error> {
         check_extra(extra)?;
         let engine = HuggingFace::read(tokenizer_json, extra)?;
@@ -189,7 +189,7 @@ impl Tokenizer {
         Encoder { special: &self.special, segments }
     }
 
-    /// The text of ids; see [`crate::decode`] for what holds.
+    /// The text of ids; see `decode` for what holds.
     pub fn decode(&self, ids: &[u32]) -> String {
         let mut decoder = self.decoder();
         let text: String = ids.iter().map(|&id| decoder.push(id)).collect();
