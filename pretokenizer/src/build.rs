@@ -1,0 +1,310 @@
+//! A datamix -> a folder of shards.
+//!
+//! The folder is filled beside its place and takes it when all is well: an earlier output stays whole until then, and
+//! a run that fails or is stopped leaves nothing. `manifest.json` comes last.
+
+use std::io::Write;
+use std::ops::ControlFlow;
+use std::path::Path;
+use std::thread;
+
+use anyhow::Context as _;
+use cli::{BadInput, Interrupted, Progress, Unit, interrupt, print};
+use shards::atomic::{self, AtomicFile, StagedFolder};
+use shards::hash::FileHash;
+use shards::manifest::{self, Manifest};
+use shards::writer::PairWriter;
+
+use crate::ascii_json;
+use crate::config::{self, Datamix};
+use crate::encode::Planned;
+use crate::filter::Filter;
+use crate::loaders::{self, Context};
+use crate::mix::{self, Divided, Plan};
+use crate::pipeline::{Outcome, Pipeline};
+use crate::source::Reader;
+use crate::statistics::Statistics;
+use crate::streams::Streams;
+
+/// What is not part of the datamix.
+#[derive(Debug, Clone, Copy)]
+pub struct Options {
+    /// Threads that parse and encode; the output is the same for any number.
+    pub threads: usize,
+    /// At most so many documents in each split.
+    pub max_count: Option<usize>,
+}
+
+/// Builds it all.
+pub fn build(datamix: &Datamix, options: Options) -> anyhow::Result<()> {
+    build_all(datamix, options).map_err(|error| {
+        if error.is::<Interrupted>() {
+            error.context(format!(
+                "{}: nothing was written, what was there before is as it was",
+                datamix.output_dir
+            ))
+        } else {
+            error
+        }
+    })
+}
+
+fn build_all(datamix: &Datamix, options: Options) -> anyhow::Result<()> {
+    let tokenizer = load_tokenizer(datamix)?;
+    let mut reader = Reader::new(options.threads);
+    let mut streams = Streams::new(datamix.rng_seed);
+    let datasets = load(datamix, &mut reader, &mut streams)?;
+    let train = mix::train(datamix, &datasets).bad_input()?;
+    let (val, repeated) = mix::val(datamix, &datasets);
+    for name in repeated {
+        print::note(format!(
+            "warning: `{name}` stands in the datamix twice; only the last one's validation set is used"
+        ));
+    }
+    let mut plans = vec![train];
+    // The reference crashes without a validation set; here the split is left away.
+    if val.parts.is_empty() {
+        print::note("note: no dataset has a validation set, so there is no split `val`");
+    } else {
+        plans.push(val);
+    }
+
+    let folder = StagedFolder::create(Path::new(&datamix.output_dir))
+        .with_context(|| format!("cannot write below `{}`", datamix.output_dir))?;
+    let special_tokens = tokenizer.special_tokens();
+    atomic::write(
+        &folder.path().join("special_tokens.json"),
+        ascii_json::object(special_tokens).as_bytes(),
+    )?;
+    let pipeline = Pipeline {
+        tokenizer: &tokenizer,
+        filter: Filter { min_assistant_tokens: datamix.min_assistant_tokens },
+        with_text: datamix.write_json,
+        threads: options.threads,
+    };
+    let (inputs, splits) = thread::scope(|scope| {
+        let inputs = scope.spawn(|| hash_inputs(&reader));
+        let splits = plans
+            .iter()
+            .map(|plan| {
+                let folder = folder.path();
+                write_split(datamix, options, &pipeline, plan, &datasets, &mut streams, folder)
+            })
+            .collect::<anyhow::Result<Vec<_>>>()?;
+        let inputs = inputs.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))?;
+        anyhow::Ok((inputs, splits))
+    })?;
+
+    let file = datamix.tokenizer.file();
+    let manifest = Manifest {
+        version: manifest::VERSION,
+        program: concat!(env!("CARGO_PKG_NAME"), " ", env!("CARGO_PKG_VERSION")).into(),
+        tokenizer: manifest::Tokenizer {
+            kind: datamix.tokenizer.kind().into(),
+            file: FileHash::of(file, file.display().to_string())?,
+            vocab_size: tokenizer.vocab_size(),
+            special_tokens: special_tokens.to_vec(),
+        },
+        template: "chatml".into(),
+        config: serde_json::to_value(&datamix.resolved).context("the configuration as JSON")?,
+        inputs,
+        splits,
+        outputs: hash_outputs(folder.path())?,
+    };
+    manifest.write(folder.path())?;
+    interrupt::check()?;
+    put_in_place(datamix, folder, &manifest)?;
+    if datamix.compress {
+        compress(Path::new(&datamix.output_dir), &manifest)?;
+    }
+    Ok(())
+}
+
+fn load_tokenizer(datamix: &Datamix) -> anyhow::Result<text::Tokenizer> {
+    let extra = &datamix.extra_tokens;
+    match &datamix.tokenizer {
+        config::Tokenizer::SentencePiece(file) => text::Tokenizer::sentencepiece(file, extra),
+        config::Tokenizer::HuggingFace(file) => text::Tokenizer::hugging_face(file, extra),
+    }
+    .context("cannot load the tokenizer")
+    .bad_input()
+}
+
+/// Loads all datasets, in order: they share random streams.
+fn load(
+    datamix: &Datamix,
+    reader: &mut Reader,
+    streams: &mut Streams,
+) -> anyhow::Result<Vec<Divided>> {
+    let entries: Vec<_> = datamix.datasets.iter().chain(&datamix.datasets_extra).collect();
+    let progress = Progress::new("loading", entries.len() as u64, Unit::Count("datasets"));
+    let mut datasets = Vec::with_capacity(entries.len());
+    for entry in entries {
+        let mixing = entry.source.mixing();
+        let data_path = mixing.data_path.as_ref().unwrap_or(&datamix.cache_dir).into();
+        let mut context =
+            Context { reader, streams, data_path, val_split: mix::val_split(&mixing) };
+        let loaded = loaders::load(entry, &mut context)?;
+        let dropped: String =
+            loaded.dropped.iter().map(|(reason, n)| format!(", {n} left out ({reason})")).collect();
+        progress.note(format!("{}: {} samples{dropped}", entry.name, loaded.samples.len()));
+        let divided = mix::divide(loaded, &mixing, datamix.eval_size, streams)
+            .with_context(|| format!("{}: `{}`", entry.place, entry.name))
+            .bad_input()?;
+        datasets.push(divided);
+        progress.inc(1);
+    }
+    progress.finish();
+    Ok(datasets)
+}
+
+/// Writes the files of a split and says what came out.
+fn write_split(
+    datamix: &Datamix,
+    options: Options,
+    pipeline: &Pipeline<'_>,
+    plan: &Plan,
+    datasets: &[Divided],
+    streams: &mut Streams,
+    folder: &Path,
+) -> anyhow::Result<manifest::Split> {
+    let name = format!("{}-{}", datamix.filename_prefix, plan.split);
+    let prefix = folder.join(&name);
+    let vocab_size = pipeline.tokenizer.vocab_size();
+    let mut shards = PairWriter::create(&prefix, datamix.index_kind, vocab_size)?;
+    let mut json = match datamix.write_json {
+        true => Some(AtomicFile::create(&folder.join(format!("{name}.jsonl")))?),
+        false => None,
+    };
+    let before = streams.python.clone();
+    let samples = draw(plan, datasets, usize::MAX, streams);
+    let label = format!("encoding {}", plan.split);
+    let progress = Progress::new(label, samples.len() as u64, Unit::Count("samples"));
+    let mut statistics = Statistics::new(plan);
+    let mut kept = 0;
+    let mut processed = 0;
+    let mut line = String::new();
+    pipeline.run(&samples, |i, outcome| {
+        progress.inc(1);
+        processed = i + 1;
+        let document = match outcome {
+            Outcome::Refused(reason) => {
+                statistics.count(i, |counts| counts.refuse(reason));
+                return Ok(ControlFlow::Continue(()));
+            }
+            Outcome::Kept(document) => document,
+        };
+        shards.push(&document.tokens, &document.roles)?;
+        if let (Some(json), Some(text)) = (&mut json, &document.text) {
+            line.clear();
+            line.push_str("{\"text\": ");
+            ascii_json::string(text, &mut line);
+            line.push_str("}\n");
+            json.write_all(line.as_bytes())?;
+        }
+        statistics.count(i, |counts| counts.keep(&document));
+        kept += 1;
+        Ok(match options.max_count {
+            Some(max) if kept >= max => ControlFlow::Break(()),
+            _ => ControlFlow::Continue(()),
+        })
+    })?;
+    progress.finish();
+    if processed < samples.len() {
+        // The reference draws for a sample when it comes to it: what lies behind the limit was never drawn.
+        streams.python = before;
+        draw(plan, datasets, processed, streams);
+    }
+    shards.finish()?;
+    if let Some(json) = json {
+        json.commit()?;
+    }
+    let text = statistics.text(plan, &datamix.path_of(&name));
+    print::out(text.trim_end_matches('\n').to_string() + "\n");
+    atomic::write(&folder.join(format!("{name}_stats.txt")), text.as_bytes())?;
+
+    let sources =
+        plan.parts.iter().zip(&statistics.by_part).map(|(part, counts)| manifest::Source {
+            name: part.name.clone(),
+            samples: part.indices.len() as u64,
+            documents: counts.documents,
+            tokens: counts.tokens,
+            assistant_tokens: counts.assistant_tokens,
+            skipped: counts.refused.iter().map(|(reason, n)| (reason.name().into(), *n)).collect(),
+        });
+    Ok(manifest::Split { name: plan.split.into(), prefix: name, sources: sources.collect() })
+}
+
+/// The first samples of a plan, in order, each with the wording that is drawn for it.
+fn draw<'a>(
+    plan: &Plan,
+    datasets: &'a [Divided],
+    n: usize,
+    streams: &mut Streams,
+) -> Vec<Planned<'a>> {
+    let all = plan.parts.iter().flat_map(|part| part.indices.iter().map(|i| (part.dataset, *i)));
+    let planned = all.take(n).map(|(dataset, i)| {
+        let sample = &datasets[dataset].loaded.samples[i];
+        let wording = match sample.wordings() {
+            0 => 0,
+            wordings => streams.python.below(wordings),
+        };
+        Planned { sample, wording }
+    });
+    planned.collect()
+}
+
+fn hash_inputs(reader: &Reader) -> anyhow::Result<Vec<FileHash>> {
+    let mut hashes = Vec::new();
+    for path in reader.opened() {
+        interrupt::check()?;
+        hashes.push(FileHash::of(path, path.display().to_string())?);
+    }
+    Ok(hashes)
+}
+
+fn hash_outputs(folder: &Path) -> anyhow::Result<Vec<FileHash>> {
+    let mut names = Vec::new();
+    for entry in fs_err::read_dir(folder)? {
+        names.push(entry?.file_name().to_string_lossy().into_owned());
+    }
+    names.retain(|name| !name.starts_with('.'));
+    names.sort();
+    names.into_iter().map(|name| Ok(FileHash::of(&folder.join(&name), name)?)).collect()
+}
+
+/// Gives the folder its place, and clears away what an earlier run with the same prefix wrote and this one did not:
+/// a `.jsonl`, say, beside shards that it does not belong to.
+fn put_in_place(datamix: &Datamix, folder: StagedFolder, now: &Manifest) -> anyhow::Result<()> {
+    let target = Path::new(&datamix.output_dir);
+    let before = Manifest::read(target).map(|manifest| manifest.outputs).unwrap_or_default();
+    folder.commit_into(manifest::FILE_NAME)?;
+    for output in before {
+        let is_ours = output.path.starts_with(&format!("{}-", datamix.filename_prefix));
+        let is_stale = now.outputs.iter().all(|it| it.path != output.path);
+        if is_ours && is_stale && Path::new(&output.path).components().count() == 1 {
+            fs_err::remove_file(target.join(&output.path)).or_else(|error| {
+                if error.kind() == std::io::ErrorKind::NotFound { Ok(()) } else { Err(error) }
+            })?;
+        }
+    }
+    Ok(())
+}
+
+/// Packs the folder's files into `FOLDER.tar.gz`, under the folder's name.
+fn compress(folder: &Path, manifest: &Manifest) -> anyhow::Result<()> {
+    let target = folder.with_file_name(format!(
+        "{}.tar.gz",
+        folder.file_name().unwrap_or_default().to_string_lossy()
+    ));
+    let file = AtomicFile::create(&target)?;
+    let level = flate2::Compression::default();
+    let mut archive = tar::Builder::new(flate2::write::GzEncoder::new(file, level));
+    let names = manifest.outputs.iter().map(|output| output.path.as_str());
+    for name in names.chain([manifest::FILE_NAME]) {
+        interrupt::check()?;
+        archive.append_path_with_name(folder.join(name), folder.join(name))?;
+    }
+    archive.into_inner()?.finish()?.commit()?;
+    Ok(())
+}

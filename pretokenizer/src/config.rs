@@ -1,0 +1,20 @@
+//! YAML sections and flags -> a checked [`Datamix`].
+//!
+//! In: every `*.yaml` below the configuration folder, the names of the sections to use, the flags that override keys.
+//! Out: one [`Datamix`], of which nothing has to be checked again.
+//!
+//! Invariants: every section of every file is checked, also those that are not used, so that a typo is found on the
+//! day it is made; errors name file, line, column and key.
+
+pub mod key; // a key that may be absent, null or set
+pub mod sources; // the keys that each dataset takes
+pub mod names; // the names of the datasets
+pub mod entry; // one item of `datasets`
+pub mod section; // one section of a file, and how sections lie over each other
+pub mod datamix; // files + sections + flags -> what is to be built
+
+pub use datamix::{Datamix, Tokenizer};
+pub use entry::Entry;
+pub use key::{FileNames, Key, ValSplit};
+pub use section::Section;
+pub use sources::{Mixing, Source};

@@ -1,0 +1,317 @@
+//! Files + sections + flags -> what is to be built, checked.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+
+use cli::{BadInput, Yaml, bail_input, print, suggest};
+use shards::layout::IndexKind;
+
+use crate::config::entry::Entry;
+use crate::config::section::Section;
+use crate::config::sources::Source;
+
+/// What the reference ships as its `defaults`; a section of that name lies over it.
+const SHIPPED_DEFAULTS: &str = r#"
+rng_seed: 42
+cache_dir: .cache
+datasets_extra: []
+vocab_extra_ids_list: "<|im_start|>,<|im_end|>"
+dataset_impl: mmap
+output_dir_suffix: ""
+"#;
+
+/// What is to be built.
+#[derive(Debug, Clone)]
+pub struct Datamix {
+    /// Seed of Python's and numpy's global streams, and of sub-sampling.
+    pub rng_seed: u32,
+    /// Where local files are looked for.
+    pub cache_dir: String,
+    /// The datasets, in the order of the output.
+    pub datasets: Vec<Entry>,
+    /// Datasets that follow those and are used in full.
+    pub datasets_extra: Vec<Entry>,
+    /// The format of the shards.
+    pub index_kind: IndexKind,
+    /// At most so many validation rows per dataset.
+    pub eval_size: Option<usize>,
+    /// The tokenizer to encode with.
+    pub tokenizer: Tokenizer,
+    /// Special tokens to add to it, in this order.
+    pub extra_tokens: Vec<String>,
+    /// Conversations with fewer assistant tokens are left out.
+    pub min_assistant_tokens: Option<usize>,
+    /// The folder to write, as the statistics name it.
+    pub output_dir: String,
+    /// What the names of the shards begin with.
+    pub filename_prefix: String,
+    /// Also write the text of each conversation.
+    pub write_json: bool,
+    /// Also pack the folder.
+    pub compress: bool,
+    /// All keys together, for the manifest.
+    pub resolved: Section,
+}
+
+/// The tokenizer to encode with.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Tokenizer {
+    /// A SentencePiece model.
+    SentencePiece(PathBuf),
+    /// A `tokenizer.json`.
+    HuggingFace(PathBuf),
+}
+
+impl Tokenizer {
+    /// Its name in the YAML.
+    #[must_use]
+    pub fn kind(&self) -> &'static str {
+        match self {
+            Self::SentencePiece(_) => "SentencePieceTokenizer",
+            Self::HuggingFace(_) => "FalconTokenizer",
+        }
+    }
+
+    /// The tokenizer's file.
+    #[must_use]
+    pub fn file(&self) -> &Path {
+        match self {
+            Self::SentencePiece(path) | Self::HuggingFace(path) => path,
+        }
+    }
+}
+
+/// Every section of every `*.yaml` below a folder.
+#[derive(Debug, Default)]
+pub struct Sections(BTreeMap<String, (String, Option<Section>)>);
+
+impl Sections {
+    /// Reads and checks all files, in the order of their names; of two sections with one name the later one counts.
+    pub fn read(folder: &Path) -> anyhow::Result<Self> {
+        let mut files = Vec::new();
+        find_yaml(folder, &mut files)?;
+        if files.is_empty() {
+            bail_input!(
+                "{}: there is no `*.yaml` file below this folder\nhint: name another one with `--config-dir`",
+                folder.display()
+            );
+        }
+        files.sort();
+        let mut sections = Self::default();
+        for file in files {
+            sections.add(&Yaml::open(&file).bad_input()?)?;
+        }
+        Ok(sections)
+    }
+
+    fn add(&mut self, yaml: &Yaml) -> anyhow::Result<()> {
+        let file: Option<BTreeMap<String, Option<Section>>> = yaml.parse().bad_input()?;
+        for (name, mut section) in file.unwrap_or_default() {
+            for entry in section.iter_mut().flat_map(Section::entries_mut) {
+                entry.locate(yaml).bad_input()?;
+            }
+            let here = yaml.name().to_string();
+            if let Some((there, _)) = self.0.insert(name.clone(), (here.clone(), section)) {
+                print::note(format!(
+                    "warning: section `{name}` stands in {there} and in {here}; the latter counts"
+                ));
+            }
+        }
+        Ok(())
+    }
+
+    /// `defaults` with the named sections over it, in their order.
+    pub fn merge(&self, names: &[String]) -> anyhow::Result<Section> {
+        let mut merged: Section =
+            Yaml::from_text("shipped defaults", SHIPPED_DEFAULTS).parse().bad_input()?;
+        if let Some((_, Some(defaults))) = self.0.get("defaults") {
+            merged.overlay(defaults);
+        }
+        for name in names {
+            match self.0.get(name) {
+                Some((_, Some(section))) => merged.overlay(section),
+                Some((file, None)) => bail_input!("{file}: the section `{name}` is empty"),
+                None => {
+                    let known = self.0.keys().map(String::as_str);
+                    let hint = suggest::hint(name, known, "the sections there are");
+                    bail_input!("section `{name}` stands in no configuration file\nhint: {hint}");
+                }
+            }
+        }
+        Ok(merged)
+    }
+}
+
+fn find_yaml(folder: &Path, found: &mut Vec<PathBuf>) -> anyhow::Result<()> {
+    for entry in fs_err::read_dir(folder).bad_input()? {
+        let path = entry.bad_input()?.path();
+        if path.is_dir() {
+            find_yaml(&path, found)?;
+        } else if path.extension().is_some_and(|it| it == "yaml") {
+            found.push(path);
+        }
+    }
+    Ok(())
+}
+
+impl Datamix {
+    /// Checks the keys that all sections and flags together give.
+    pub fn new(section: Section) -> anyhow::Result<Self> {
+        let needed = |value: Option<&String>, key: &str| match value {
+            Some(value) => Ok(value.clone()),
+            None => Err(missing(key)),
+        };
+        let datasets = section.datasets.value().cloned().ok_or_else(|| missing("datasets"))?;
+        let datasets_extra = section.datasets_extra.value().cloned().unwrap_or_default();
+        if datasets.is_empty() && datasets_extra.is_empty() {
+            bail_input!("`datasets` is empty: there is nothing to build");
+        }
+        for entry in datasets.iter().chain(&datasets_extra) {
+            check_entry(entry)?;
+        }
+        // Any other word means the older format, as in the reference.
+        let is_mmap = section.dataset_impl.value().is_none_or(|it| it == "mmap");
+        let output_dir = needed(section.output_dir.value(), "output_dir")?
+            + section.output_dir_suffix.value().map_or("", String::as_str);
+        Ok(Self {
+            rng_seed: *section.rng_seed.value().ok_or_else(|| missing("rng_seed"))?,
+            cache_dir: needed(section.cache_dir.value(), "cache_dir")?,
+            datasets,
+            datasets_extra,
+            index_kind: if is_mmap { IndexKind::Mmap } else { IndexKind::Legacy },
+            eval_size: section.eval_size.value().copied().filter(|n| *n > 0),
+            tokenizer: tokenizer(&section)?,
+            extra_tokens: extra_tokens(&section)?,
+            min_assistant_tokens: section.min_assistant_tokens.value().copied(),
+            output_dir: normalise(&output_dir),
+            filename_prefix: needed(section.filename_prefix.value(), "filename_prefix")?,
+            write_json: section.write_json.value().copied().unwrap_or(false),
+            compress: section.compress.value().copied().unwrap_or(false),
+            resolved: section,
+        })
+    }
+}
+
+impl Datamix {
+    /// The path of a file of the output, as `pathlib` writes it.
+    #[must_use]
+    pub fn path_of(&self, name: &str) -> String {
+        normalise(&format!("{}/{name}", self.output_dir))
+    }
+}
+
+fn missing(key: &str) -> anyhow::Error {
+    cli::exit::bad_input(anyhow::anyhow!(
+        "`{key}` is set in none of the sections\nhint: add it to a section, or give `--{key}`"
+    ))
+}
+
+fn check_entry(entry: &Entry) -> anyhow::Result<()> {
+    let Entry { name, place, source, .. } = entry;
+    if matches!(source, Source::NotSupported(_)) {
+        bail_input!("{place}: the dataset `{name}` is not supported");
+    }
+    let mixing = source.mixing();
+    if let Some(fraction) = mixing.fraction
+        && (fraction.is_nan() || fraction <= 0.0)
+    {
+        bail_input!("{place}: `fraction: {fraction}` of `{name}` must be above 0");
+    }
+    Ok(())
+}
+
+fn tokenizer(section: &Section) -> anyhow::Result<Tokenizer> {
+    match section.tokenizer_type.value().map(String::as_str) {
+        Some("SentencePieceTokenizer") => {
+            let file = section.vocab_file.value().ok_or_else(|| missing("vocab_file"))?;
+            Ok(Tokenizer::SentencePiece(file.into()))
+        }
+        // The reference reads the tokenizer of this dataset-like folder whatever `vocab_file` says.
+        Some("FalconTokenizer") => {
+            Ok(Tokenizer::HuggingFace("tiiuae/falcon-40b/tokenizer.json".into()))
+        }
+        Some(other) => bail_input!(
+            "`tokenizer_type: {other}` is not supported\nhint: expected `SentencePieceTokenizer` or `FalconTokenizer`"
+        ),
+        None => Err(missing("tokenizer_type")),
+    }
+}
+
+fn extra_tokens(section: &Section) -> anyhow::Result<Vec<String>> {
+    let list = section.vocab_extra_ids_list.value().map_or("", String::as_str);
+    if list.is_empty() {
+        return Ok(Vec::new());
+    }
+    let tokens: Vec<String> = list.split(',').map(String::from).collect();
+    if tokens.iter().any(String::is_empty) {
+        bail_input!(
+            "`vocab_extra_ids_list: {list}` has an empty item\nhint: remove the comma that has nothing on one side"
+        );
+    }
+    Ok(tokens)
+}
+
+/// A path as Python's `pathlib` writes it: without `.`, repeated and trailing slashes; `..` stays.
+fn normalise(path: &str) -> String {
+    let parts: Vec<&str> = path.split('/').filter(|part| !matches!(*part, "" | ".")).collect();
+    let root = if path.starts_with('/') { "/" } else { "" };
+    match format!("{root}{}", parts.join("/")) {
+        empty if empty.is_empty() => ".".to_string(),
+        path => path,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use expect_test::{Expect, expect};
+
+    use super::*;
+
+    #[track_caller]
+    fn check_error(yaml: &str, expected: &Expect) {
+        let mut sections = Sections::default();
+        let error = sections
+            .add(&Yaml::from_text("mix.yaml", yaml))
+            .and_then(|()| Datamix::new(sections.merge(&["a".into()])?))
+            .unwrap_err();
+        expected.assert_eq(&format!("{error:#}"));
+    }
+
+    #[test]
+    fn mistakes_are_found_where_they_are_made() {
+        check_error("a:\n  datasets:\n    - orca-chat:\n        val_spilt: 0.1\n", &expect![[""]]);
+        check_error("b:\n  rng_sed: 1\n", &expect![[""]]);
+        check_error("a:\n  datasets:\n    - alpaca\n    - orca_chatt\n", &expect![[""]]);
+        check_error("a:\n  datasets:\n    - orca_chatt:\n        fraction: 1\n", &expect![[""]]);
+        check_error("a:\n  datasets:\n    - alpaca:\n      fraction: 1\n", &expect![[""]]);
+        check_error("a:\n  datasets: [alpaca: {val_split: much}]\n", &expect![[""]]);
+        check_error("a:\n  datasets: [alpaca: {val_split: 1.0}]\n", &expect![[""]]);
+        check_error("a:\n  datasets: [alpaca: {max_val_set: yes}]\n", &expect![[""]]);
+        check_error("a:\n  datasets: [hellaswag]\n", &expect![[""]]);
+        check_error("a:\n  datasets: [alpaca]\n", &expect![[""]]);
+        check_error("aa:\n  datasets: [alpaca]\n", &expect![[""]]);
+        check_error("a:\n", &expect![[""]]);
+    }
+
+    #[test]
+    fn later_sections_replace_whole_values_and_null_takes_them_away() {
+        let mut sections = Sections::default();
+        let yaml = "defaults: {rng_seed: 1, cache_dir: c}\na: {datasets: [joke], eval_size: 3}\nb: {datasets: [soda, MegaCode2: {fraction: 0.5}], eval_size: , rng_seed: 2}\n";
+        sections.add(&Yaml::from_text("mix.yaml", yaml)).unwrap();
+        let merged = sections.merge(&["a".into(), "b".into()]).unwrap();
+        let json = serde_json::to_string(&merged).unwrap();
+        expect![[""]].assert_eq(&json);
+    }
+
+    #[test]
+    fn paths_are_written_as_pathlib_writes_them() {
+        for (path, expected) in [
+            ("./out//x/_llama2", "out/x/_llama2"),
+            ("/a/./b/", "/a/b"),
+            ("a/../b", "a/../b"),
+            (".", "."),
+        ] {
+            assert_eq!(normalise(path), expected);
+        }
+    }
+}

@@ -1,0 +1,213 @@
+//! The keys that each dataset takes.
+//!
+//! Every dataset also takes the keys of [`Mixing`]. `flatten` would accept unknown keys in silence, so a macro writes
+//! those keys into each struct.
+
+use serde::{Deserialize, Deserializer, Serialize};
+
+use crate::config::key::{FileNames, Key, ValSplit};
+
+/// The keys that every dataset takes.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Mixing {
+    /// Share of the train rows to use; it wins over `size`.
+    pub fraction: Option<f64>,
+    /// Number of train rows to use.
+    pub size: Option<u64>,
+    /// How much goes to validation; 0.2 where it is not said.
+    pub val_split: Key<ValSplit>,
+    /// At most so many validation rows.
+    pub max_val_set: Option<usize>,
+    /// Where local files are looked for; `cache_dir` where it is not said.
+    pub data_path: Option<String>,
+}
+
+/// A key of which null says something else than absence.
+fn even_null<'de, D, T>(value: D) -> Result<Option<Key<T>>, D::Error>
+where
+    D: Deserializer<'de>,
+    T: Deserialize<'de>,
+{
+    Key::deserialize(value).map(Some)
+}
+
+macro_rules! sources {
+    ($($(#[$doc:meta])* $name:ident { $($(#[$key_doc:meta])* $key:ident: $type:ty,)* })*) => {
+        $(
+            $(#[$doc])*
+            #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
+            #[serde(deny_unknown_fields, default)]
+            pub struct $name {
+                /// Share of the train rows to use; it wins over `size`.
+                #[serde(skip_serializing_if = "Option::is_none")]
+                pub fraction: Option<f64>,
+                /// Number of train rows to use.
+                #[serde(skip_serializing_if = "Option::is_none")]
+                pub size: Option<u64>,
+                /// How much goes to validation.
+                #[serde(skip_serializing_if = "Key::is_absent")]
+                pub val_split: Key<ValSplit>,
+                /// At most so many validation rows.
+                #[serde(skip_serializing_if = "Option::is_none")]
+                pub max_val_set: Option<usize>,
+                /// Where local files are looked for.
+                #[serde(skip_serializing_if = "Option::is_none")]
+                pub data_path: Option<String>,
+                $($(#[$key_doc])* #[serde(skip_serializing_if = "Option::is_none")] pub $key: Option<$type>,)*
+            }
+        )*
+
+        /// A dataset's keys, by the kind of its loader.
+        #[derive(Debug, Clone, PartialEq, Serialize)]
+        #[serde(untagged)]
+        pub enum Source {
+            $($(#[$doc])* $name($name),)*
+        }
+
+        impl Source {
+            /// Reads the keys of a dataset; null means none.
+            pub(crate) fn read<'de, D>(kind: Kind, keys: D) -> Result<Self, D::Error>
+            where
+                D: Deserializer<'de>,
+            {
+                match kind {
+                    $(Kind::$name => Ok(Self::$name(Option::deserialize(keys)?.unwrap_or_default())),)*
+                }
+            }
+
+            /// The keys of a dataset that is given by its name alone.
+            #[must_use]
+            pub(crate) fn without_keys(kind: Kind) -> Self {
+                match kind {
+                    $(Kind::$name => Self::$name($name::default()),)*
+                }
+            }
+
+            /// The keys that every dataset takes.
+            #[must_use]
+            pub fn mixing(&self) -> Mixing {
+                match self {
+                    $(Self::$name(keys) => Mixing {
+                        fraction: keys.fraction,
+                        size: keys.size,
+                        val_split: keys.val_split.clone(),
+                        max_val_set: keys.max_val_set,
+                        data_path: keys.data_path.clone(),
+                    },)*
+                }
+            }
+        }
+
+        /// Which struct of keys a name goes with.
+        #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+        pub(crate) enum Kind {
+            $($name,)*
+        }
+    };
+}
+
+sources! {
+    /// `orca-chat`.
+    OrcaChat {
+        /// The dataset's folder; orca-best if it is local, else orca-chat.
+        hf_dataset_name: String,
+        /// Files of the folder.
+        data_files: FileNames,
+        /// How many samples of a row to use, from the first on; 1. For the schema with `samples` only.
+        rows_per_conv: usize,
+    }
+    /// `bestofmegacode`.
+    BestOfMegacode {
+        /// The dataset's folder.
+        hf_dataset_name: String,
+        /// Files of the folder.
+        data_files: FileNames,
+        /// How many samples of a row to use, from the first on; 1.
+        rows_per_conv: usize,
+    }
+    /// `oasst_export`.
+    OasstExport {
+        /// A file of message trees, or of messages; else the dataset.
+        input_file_path: String,
+        /// The dataset's folder; `OpenAssistant/oasst1`.
+        hf_dataset_name: String,
+        /// Languages of the trees to use, with commas between; `en`.
+        lang: String,
+        /// Only answers of a rank below this.
+        top_k: i64,
+        /// Seed of the split.
+        manual_seed: i64,
+    }
+    /// The instruction datasets: a question and an answer per row.
+    Instruction {
+        /// The dataset's folder.
+        dataset_path: String,
+        /// The field with the question.
+        instruction_column: String,
+        /// The field with the answer.
+        response_column: String,
+        /// Files of the folder.
+        data_files: FileNames,
+        /// The language; stored by the reference, and never read.
+        lang: String,
+        /// Rows are joined to one conversation until it has more characters than this.
+        fill_min_length: usize,
+        /// Seed of the order.
+        seed: i64,
+    }
+    /// `dolphin-mix`.
+    DolphinMix {
+        /// Files of the folder.
+        data_files: FileNames,
+        /// The split to read; `train`.
+        split: String,
+        /// Seed of the order.
+        seed: u64,
+        /// How many rows to use, after they are shuffled.
+        num_samples: usize,
+        /// A conversation ends when it has so many characters; 8000.
+        max_char_len: usize,
+    }
+    /// `alpaca` and `code_alpaca`.
+    Alpaca {
+        /// Seed of the split.
+        manual_seed: i64,
+    }
+    /// Conversations whose messages are cut: `vicuna`, `wizard_evol_instruct_v2`, `soda`.
+    Cut {
+        /// The most characters of a message; 32768.
+        input_max_length: usize,
+    }
+    /// `oig_file`.
+    Oig {
+        /// Where the file came from; its last part names the file in `cache_dir`.
+        source_url: String,
+        /// The folder of the file; `.cache/`.
+        cache_dir: String,
+        /// At most so many conversations.
+        max_count: usize,
+        /// Conversations are joined until they have so many characters; 1000, null: not at all.
+        #[serde(deserialize_with = "even_null")]
+        min_length: Key<usize>,
+        /// Seed of order and split.
+        manual_seed: i64,
+    }
+    /// `multi-chapter-summaries`.
+    Summaries {
+        /// The split to read; `train`.
+        split: String,
+    }
+    /// Plain text for language modelling: `red_pajama`, `fanfics`.
+    PlainText {
+        /// A text is cut into pieces of so many characters; 65536.
+        max_chunk_size: usize,
+    }
+    /// Questions and answers without keys of their own: `squad_v2`, `wikihow` and their like.
+    Questions {}
+    /// Texts and summaries without keys of their own: `xsum` and its like.
+    Summary {}
+    /// Other datasets without keys of their own.
+    Plain {}
+    /// Datasets of the reference that this program does not read: any key is taken, and the name is refused on use.
+    NotSupported {}
+}

@@ -1,0 +1,81 @@
+//! `gpt4all`: single questions first, whole conversations then.
+
+use anyhow::bail;
+use serde::Deserialize;
+
+use crate::loaders::{Context, Loaded, word_filter};
+use crate::python;
+use crate::sample::Sample;
+
+#[derive(Deserialize)]
+struct Single {
+    prompt: String,
+    response: String,
+}
+
+#[derive(Deserialize)]
+struct Multi {
+    conversation: Vec<Line>,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "PascalCase")]
+struct Line {
+    user: Option<String>,
+    bot: Option<String>,
+}
+
+/// Loads it.
+pub(crate) fn load(context: &mut Context<'_>) -> anyhow::Result<Loaded> {
+    let file =
+        |name: &str| context.files("Nebulous/gpt4all_pruned", Some(&[name.to_string()]), "train");
+    let single = file("data_singleround_pruned_3.jsonl")?;
+    let multi = file("data_multiround_pruned_3.jsonl")?;
+    let single: Vec<Single> = context.reader.rows(&single)?;
+    let multi: Vec<Multi> = context.reader.rows(&multi)?;
+
+    let n = single.len() + multi.len();
+    let accepts = |text: &str| !text.is_empty() && word_filter::accepts(text);
+    let mut samples: Vec<_> = single
+        .into_iter()
+        .filter(|row| accepts(&row.prompt) && accepts(&row.response))
+        .map(|row| Sample::dialogue([(row.prompt, row.response)]))
+        .collect();
+    for row in multi {
+        if let Some(turns) = turns(row.conversation)? {
+            samples.push(Sample::alternating(turns));
+        }
+    }
+    let dropped = n - samples.len();
+    Ok(Loaded::whole("Gpt4All", samples).dropping("begins with the bot, or word filter", dropped))
+}
+
+/// The turns of a conversation; consecutive lines of one speaker are one turn.
+fn turns(lines: Vec<Line>) -> anyhow::Result<Option<Vec<String>>> {
+    if lines.first().is_none_or(|line| line.bot.is_some()) {
+        return Ok(None);
+    }
+    let mut turns: Vec<String> = Vec::new();
+    let mut last_is_bot = None;
+    for line in lines {
+        let said = |text: &Option<String>| text.as_ref().is_some_and(|text| !text.is_empty());
+        if said(&line.user) && said(&line.bot) {
+            bail!("a line of a conversation has both `User` and `Bot`, expected one of them");
+        }
+        let is_bot = line.user.is_none();
+        let Some(text) = line.user.or(line.bot) else { continue };
+        if !word_filter::accepts(&text) {
+            return Ok(None);
+        }
+        let text = python::strip(&text);
+        match turns.last_mut() {
+            Some(turn) if last_is_bot == Some(is_bot) => {
+                turn.push('\n');
+                turn.push_str(text);
+            }
+            _ => turns.push(text.to_string()),
+        }
+        last_is_bot = Some(is_bot);
+    }
+    Ok(Some(turns))
+}

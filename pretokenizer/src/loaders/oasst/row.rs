@@ -1,0 +1,169 @@
+//! One line of an export: a whole tree, or a single message.
+//!
+//! Files hold trees (`message_tree_id`, `prompt` with nested `replies`) or messages (`message_id`); the Hugging Face
+//! datasets hold messages, a tree's depth first. Which one a row is, its fields say.
+
+use std::fmt;
+
+use serde::de::{MapAccess, Visitor};
+use serde::{Deserialize, Deserializer};
+
+use crate::loaders::oasst::coerced::{Flag, Text, Whole};
+
+/// A row.
+#[derive(Debug, Clone, PartialEq, Deserialize)]
+#[serde(try_from = "Fields")]
+pub enum Row {
+    /// A tree with all its messages.
+    Tree {
+        /// Its name.
+        id: String,
+        /// Whether it is finished.
+        state: Option<String>,
+        /// Its messages.
+        prompt: Node,
+    },
+    /// A message of a tree of which the others are rows of their own.
+    Message {
+        /// The state of its tree.
+        tree_state: Option<String>,
+        /// The message before it.
+        parent_id: Option<String>,
+        /// The message; its `replies` are rows of their own.
+        node: Node,
+    },
+}
+
+/// A message with the replies to it.
+#[derive(Debug, Clone, PartialEq, Deserialize)]
+pub struct Node {
+    /// Its name.
+    pub message_id: Text,
+    /// What it says.
+    pub text: Text,
+    /// `prompter` or `assistant`.
+    pub role: Text,
+    /// Its language.
+    pub lang: Option<Text>,
+    /// Whether reviewers let it pass.
+    pub review_result: Option<Flag>,
+    /// Whether it was taken back.
+    pub deleted: Option<Flag>,
+    /// Whether a model wrote it.
+    pub synthetic: Option<Flag>,
+    /// Its place among its siblings, from 0.
+    pub rank: Option<Whole>,
+    /// What reviewers thought of it.
+    pub labels: Option<Labels>,
+    /// Messages that follow it.
+    pub replies: Option<Vec<Node>>,
+}
+
+/// All fields that a row of either kind may have.
+#[derive(Deserialize)]
+struct Fields {
+    message_tree_id: Option<Text>,
+    tree_state: Option<Text>,
+    prompt: Option<Node>,
+    message_id: Option<Text>,
+    parent_id: Option<Text>,
+    text: Option<Text>,
+    role: Option<Text>,
+    lang: Option<Text>,
+    review_result: Option<Flag>,
+    deleted: Option<Flag>,
+    synthetic: Option<Flag>,
+    rank: Option<Whole>,
+    labels: Option<Labels>,
+}
+
+impl TryFrom<Fields> for Row {
+    type Error = String;
+
+    fn try_from(fields: Fields) -> Result<Self, String> {
+        let plain = |text: Option<Text>| text.map(|Text(text)| text);
+        let state = plain(fields.tree_state);
+        if let Some(message_id) = fields.message_id {
+            let needed = |value: Option<Text>, field: &str| {
+                value
+                    .ok_or_else(|| format!("missing field `{field}` of message `{}`", message_id.0))
+            };
+            let node = Node {
+                text: needed(fields.text, "text")?,
+                role: needed(fields.role, "role")?,
+                lang: fields.lang,
+                review_result: fields.review_result,
+                deleted: fields.deleted,
+                synthetic: fields.synthetic,
+                rank: fields.rank,
+                labels: fields.labels,
+                replies: None,
+                message_id,
+            };
+            return Ok(Self::Message {
+                tree_state: state,
+                parent_id: plain(fields.parent_id),
+                node,
+            });
+        }
+        let Some(Text(id)) = fields.message_tree_id else {
+            return Err(
+                "missing field `message_tree_id` (a tree) or `message_id` (a message)".into()
+            );
+        };
+        let prompt =
+            fields.prompt.ok_or_else(|| format!("missing field `prompt` of the tree `{id}`"))?;
+        Ok(Self::Tree { id, state, prompt })
+    }
+}
+
+/// The labels that reviewers gave, by name.
+#[derive(Debug, Clone, PartialEq, Default)]
+pub struct Labels(Vec<(String, Option<f64>)>);
+
+impl Labels {
+    /// A label's value.
+    #[must_use]
+    pub fn get(&self, name: &str) -> Option<f64> {
+        self.0.iter().find(|(known, _)| known == name).and_then(|(_, value)| *value)
+    }
+}
+
+impl<'de> Deserialize<'de> for Labels {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        /// What stands under a key of `labels`: in files, the key is a label's name; in datasets, the keys are `name`
+        /// and `value`, with lists of the same length.
+        #[derive(Deserialize)]
+        #[serde(untagged)]
+        enum Cell {
+            Label { value: Option<f64> },
+            Names(Vec<String>),
+            Values(Vec<Option<f64>>),
+        }
+
+        struct Either;
+        impl<'de> Visitor<'de> for Either {
+            type Value = Labels;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("labels by name, or lists of names and values")
+            }
+
+            fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Labels, A::Error> {
+                let mut labels = Vec::new();
+                let (mut names, mut values) = (Vec::new(), Vec::new());
+                while let Some(key) = map.next_key::<String>()? {
+                    match map.next_value()? {
+                        Some(Cell::Label { value }) => labels.push((key, value)),
+                        Some(Cell::Names(list)) if key == "name" => names = list,
+                        Some(Cell::Values(list)) if key == "value" => values = list,
+                        _ => {}
+                    }
+                }
+                labels.extend(names.into_iter().zip(values));
+                Ok(Labels(labels))
+            }
+        }
+        deserializer.deserialize_map(Either)
+    }
+}

@@ -1,0 +1,128 @@
+//! `oig_file`: texts with `<human>:` and `<bot>:` marks, joined to conversations of a least length.
+
+use std::path::Path;
+use std::sync::LazyLock;
+
+use anyhow::anyhow;
+use regex::Regex;
+use serde::Deserialize;
+use shards::rng::TorchGenerator;
+
+use crate::config::Key;
+use crate::config::sources::Oig;
+use crate::loaders::oasst::DEFAULT_SEED;
+use crate::loaders::{Context, Loaded};
+use crate::python;
+use crate::sample::Sample;
+use crate::split;
+
+#[derive(Deserialize)]
+struct Row {
+    text: Option<String>,
+}
+
+/// Loads the file that the source's address names.
+pub(crate) fn load(keys: &Oig, context: &mut Context<'_>) -> anyhow::Result<Loaded> {
+    let url = keys.source_url.as_deref().ok_or_else(|| {
+        anyhow!("`source_url` is missing\nhint: its last part names the file in `cache_dir`")
+    })?;
+    let name = url.rsplit('/').next().unwrap_or(url);
+    let file = Path::new(keys.cache_dir.as_deref().unwrap_or(".cache/")).join(name);
+    let rows: Vec<Row> = context.reader.rows(&[file])?;
+    let n = rows.len();
+    let mut conversations: Vec<Vec<String>> =
+        rows.into_iter().filter_map(|row| turns(&row.text?)).collect();
+    let dropped = n - conversations.len();
+
+    let mut generator = TorchGenerator::new(keys.manual_seed.unwrap_or(DEFAULT_SEED));
+    let order = generator.randperm(conversations.len());
+    let shuffled = order.into_iter().map(|i| std::mem::take(&mut conversations[i]));
+    let mut joined = match keys.min_length {
+        None => join(shuffled, 1000),
+        Some(Key::Set(min_length)) => join(shuffled, min_length),
+        Some(Key::Null | Key::Absent) => shuffled.collect(),
+    };
+    if let Some(max_count) = keys.max_count {
+        joined.truncate(max_count);
+    }
+    let (train, val) = split::torch(joined.len(), context.val_split, &mut generator)?;
+    let mut part = |indices: Vec<usize>| {
+        let turns = indices.into_iter().map(|i| std::mem::take(&mut joined[i]));
+        turns.map(Sample::alternating).collect::<Vec<_>>()
+    };
+    let (train, val) = (part(train), part(val));
+    let loaded = Loaded::divided("ListDataset", train, val);
+    Ok(loaded.dropping("no text, or not of human and bot in turn", dropped))
+}
+
+/// The turns of a text; `None` if they do not begin with the human and end with the bot.
+fn turns(text: &str) -> Option<Vec<String>> {
+    static MARK: LazyLock<Regex> = LazyLock::new(|| {
+        Regex::new(r"[\s\x1c-\x1f]*(<(?:human|bot)>):[\s\x1c-\x1f]*")
+            .expect("the pattern is written here")
+    });
+    let mut turns = Vec::new();
+    let (mut role, mut turn) = ("", String::new());
+    let mut walk = |piece| {
+        if matches!(piece, "<human>" | "<bot>") {
+            if role != piece {
+                if !role.is_empty() {
+                    turns.push(std::mem::take(&mut turn));
+                }
+                role = piece;
+            }
+        } else {
+            // A text before the first mark stays, glued to the first turn.
+            turn.push_str(python::strip(piece));
+        }
+    };
+    let mut end = 0;
+    for found in MARK.captures_iter(text) {
+        let (whole, mark) = (found.get_match(), found.get(1).expect("the mark is in every match"));
+        walk(&text[end..whole.start()]);
+        walk(mark.as_str());
+        end = whole.end();
+    }
+    walk(&text[end..]);
+    turns.push(turn);
+    (role == "<bot>" && turns.len() % 2 == 0).then_some(turns)
+}
+
+/// Joins conversations until they have so many characters; the last one may have fewer, and there is always one.
+fn join(conversations: impl Iterator<Item = Vec<String>>, min_length: usize) -> Vec<Vec<String>> {
+    let mut joined = Vec::new();
+    let (mut current, mut length) = (Vec::new(), 0);
+    for conversation in conversations {
+        if length >= min_length {
+            joined.push(std::mem::take(&mut current));
+            length = 0;
+        }
+        length += conversation.iter().map(|turn| python::len(turn)).sum::<usize>();
+        current.extend(conversation);
+    }
+    joined.push(current);
+    joined
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn marks_cut_a_text_into_turns() {
+        #[track_caller]
+        fn check(text: &str, expected: Option<&[&str]>) {
+            assert_eq!(
+                turns(text).as_deref(),
+                expected
+                    .map(|it| it.iter().map(ToString::to_string).collect::<Vec<_>>())
+                    .as_deref()
+            );
+        }
+        check("<human>: a \n<bot>: b", Some(&["a", "b"]));
+        check("well <human>: a <human>: c <bot>: b ", Some(&["wellac", "b"]));
+        check("<bot>: b", None);
+        check("<human>: a <bot>: b <human>: c", None);
+        check("nothing", None);
+    }
+}

@@ -1,0 +1,36 @@
+//! `red_pajama` and `fanfics`: plain text, cut into pieces.
+//!
+//! The reference crashes while it writes these (it encodes one character of each text and then finds the rest missing);
+//! here each piece is encoded whole, with the role of a context.
+
+use crate::config::sources::PlainText;
+use crate::loaders::{Context, Loaded};
+use crate::python;
+use crate::sample::Sample;
+
+/// Loads one of the two.
+pub(crate) fn load(
+    name: &str,
+    keys: &PlainText,
+    context: &mut Context<'_>,
+) -> anyhow::Result<Loaded> {
+    let (dataset, column, label) = if name == "red_pajama" {
+        ("togethercomputer/RedPajama-Data-1T-Sample", "text", "RedPajama (red_pajama)")
+    } else {
+        ("atom-in-the-universe/fanfics-10k-50k", "TEXT", "FanFics (fanfics)")
+    };
+    let files = context.files(dataset, None, "train")?;
+    let size = keys.max_chunk_size.unwrap_or(65_536);
+    anyhow::ensure!(size > 0, "`max_chunk_size: 0` leaves no text");
+    let mut samples = Vec::new();
+    for [text] in context.reader.columns(&files, [column])? {
+        let text = text.unwrap_or_default();
+        let mut rest = text.as_str();
+        while !rest.is_empty() {
+            let piece = python::prefix(rest, size);
+            samples.push(Sample::PlainText(piece.to_string()));
+            rest = &rest[piece.len()..];
+        }
+    }
+    Ok(Loaded::whole(label, samples))
+}

@@ -1,0 +1,58 @@
+//! `prosocial_dialogue` and `explain_prosocial`: what is wrong with a sentence, and why.
+
+use serde::Deserialize;
+
+use crate::loaders::{Context, Loaded};
+use crate::sample::Sample;
+
+const DATASET: &str = "Englishman2022/prosocial-dialog-filtered";
+const FILE: &str = "train.json";
+
+/// `prosocial_dialogue`: a sample per rule of thumb.
+pub(crate) fn dialogue(context: &mut Context<'_>) -> anyhow::Result<Loaded> {
+    #[derive(Deserialize)]
+    struct Row {
+        context: String,
+        rots: Vec<String>,
+    }
+    let files = context.files(DATASET, Some(&[FILE.to_string()]), "train")?;
+    let rows: Vec<Row> = context.reader.rows(&files)?;
+    let mut samples = Vec::new();
+    for Row { context, rots } in rows {
+        samples.extend(rots.into_iter().map(|rot| Sample::alternating([context.clone(), rot])));
+    }
+    Ok(Loaded::whole("ProsocialDialogue (prosocial_dialogue)", samples))
+}
+
+/// `explain_prosocial`: a sample per annotation with its reason; the wording is drawn while the rows are read.
+pub(crate) fn explanations(context: &mut Context<'_>) -> anyhow::Result<Loaded> {
+    #[derive(Deserialize)]
+    struct Row {
+        context: String,
+        safety_annotations: Vec<String>,
+        safety_annotation_reasons: Vec<String>,
+    }
+    let files = context.files(DATASET, Some(&[FILE.to_string()]), "train")?;
+    let rows: Vec<Row> = context.reader.rows(&files)?;
+    let mut samples = Vec::new();
+    for row in rows {
+        let said = &row.context;
+        for (a, r) in row.safety_annotations.iter().zip(&row.safety_annotation_reasons) {
+            let because = format!("This sentence is {a} because {r}");
+            let (question, answer) = match *context.streams.choice(&[0, 1, 2, 3]) {
+                0 => (format!("'{said}' Why is this sentence {a}"), because),
+                1 => (format!("Explain to me why this sentence is {a}: {said}"), because),
+                2 => (
+                    format!("'{said}' Why is this sentence {a}"),
+                    format!("This sentence may need {a} because {r}"),
+                ),
+                _ => (
+                    format!("'{said}' Explain to me why we need to {a} of this sentence"),
+                    format!("We need to be {a} of this sentence because {r}"),
+                ),
+            };
+            samples.push(Sample::alternating([question, answer]));
+        }
+    }
+    Ok(Loaded::whole("ProsocialDialogueExplaination (explain_prosocial)", samples))
+}

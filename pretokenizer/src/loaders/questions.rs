@@ -1,0 +1,143 @@
+//! Datasets of questions whose rows the reference rewrites: reading, arithmetic, instructions for the house.
+
+use std::path::PathBuf;
+
+use serde::Deserialize;
+use serde::de::DeserializeOwned;
+use serde_json::Number;
+
+use crate::loaders::{Context, Loaded};
+use crate::python;
+use crate::sample::Sample;
+use crate::source::repository;
+
+/// What all of them are in the statistics.
+const LABEL: &str = "QADataset";
+
+/// Loads the dataset of this lower-case name.
+pub(crate) fn load(name: &str, context: &mut Context<'_>) -> anyhow::Result<Loaded> {
+    match name {
+        "squad_v2" => parts("squad_v2", "validation", context, |row: Squad| {
+            let answer = row.answers.text.into_iter().next();
+            let answer = answer.unwrap_or_else(|| "I do not have answer for that".to_string());
+            Ok((row.context + " " + &row.question, answer))
+        }),
+        "adversarial_qa" => parts("adversarial_qa", "validation", context, |row: Squad| {
+            let question = format!("{}. {} {}", row.title, row.context, row.question);
+            Ok((question, first(row.answers.text)?))
+        }),
+        "gsm8k" => {
+            parts("gsm8k", "test", context, |row: QuestionAnswer| Ok((row.question, row.answer)))
+        }
+        "math_qa" => parts("math_qa", "validation", context, |row: MathQa| {
+            let (reasons, _) =
+                row.rationale.split_once("answer : ").unwrap_or((&row.rationale, ""));
+            Ok((row.problem, reasons.to_string()))
+        }),
+        "gsm8k_hard" => whole("reasoning-machines/gsm-hard", context, |row: GsmHard| {
+            let question = row.input + "\nWrite a small snippet of python code to answer this";
+            let target = match row.target.as_f64().filter(|_| row.target.is_f64()) {
+                Some(target) => python::float_repr(target),
+                None => row.target.to_string(),
+            };
+            let answer = format!(
+                "Here's the code solution to the question\n```python\n{}\n```\n The answer should be {target}",
+                python::strip(&row.code)
+            );
+            Ok((question, answer))
+        }),
+        "wikihow" => whole("b-mc2/wikihow_lists", context, |row: WikiHow| {
+            Ok((row.title + ", explain step by step", row.result))
+        }),
+        "essay_instruction" => {
+            whole("ChristophSchuhmann/essays-with-instructions", context, |row: Essay| {
+                let answer = python::strip(&row.titles).to_string() + "\n" + &row.essays;
+                Ok((row.instructions, answer))
+            })
+        }
+        _ => anyhow::bail!("`{name}` is no dataset of questions"),
+    }
+}
+
+/// A dataset that brings its own validation split.
+fn parts<T: DeserializeOwned + Send>(
+    dataset: &str,
+    val: &str,
+    context: &mut Context<'_>,
+    pair: impl Fn(T) -> anyhow::Result<(String, String)>,
+) -> anyhow::Result<Loaded> {
+    let train = repository::split_files(dataset, "train")?;
+    let val = repository::split_files(dataset, val)?;
+    let train = samples(&train, context, &pair)?;
+    Ok(Loaded::divided(LABEL, train, samples(&val, context, &pair)?))
+}
+
+/// A dataset that the mix divides.
+fn whole<T: DeserializeOwned + Send>(
+    dataset: &str,
+    context: &mut Context<'_>,
+    pair: impl Fn(T) -> anyhow::Result<(String, String)>,
+) -> anyhow::Result<Loaded> {
+    let files = repository::split_files(dataset, "train")?;
+    Ok(Loaded::whole(LABEL, samples(&files, context, &pair)?))
+}
+
+fn samples<T: DeserializeOwned + Send>(
+    files: &[PathBuf],
+    context: &mut Context<'_>,
+    pair: &impl Fn(T) -> anyhow::Result<(String, String)>,
+) -> anyhow::Result<Vec<Sample>> {
+    let rows: Vec<T> = context.reader.rows(files)?;
+    rows.into_iter().map(|row| Ok(Sample::dialogue([pair(row)?]))).collect()
+}
+
+fn first(answers: Vec<String>) -> anyhow::Result<String> {
+    answers.into_iter().next().ok_or_else(|| anyhow::anyhow!("a question has no answer"))
+}
+
+#[derive(Deserialize)]
+struct Squad {
+    #[serde(default)]
+    title: String,
+    context: String,
+    question: String,
+    answers: Answers,
+}
+
+#[derive(Deserialize)]
+struct Answers {
+    text: Vec<String>,
+}
+
+#[derive(Deserialize)]
+struct QuestionAnswer {
+    question: String,
+    answer: String,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "PascalCase")]
+struct MathQa {
+    problem: String,
+    rationale: String,
+}
+
+#[derive(Deserialize)]
+struct GsmHard {
+    input: String,
+    code: String,
+    target: Number,
+}
+
+#[derive(Deserialize)]
+struct WikiHow {
+    title: String,
+    result: String,
+}
+
+#[derive(Deserialize)]
+struct Essay {
+    instructions: String,
+    titles: String,
+    essays: String,
+}

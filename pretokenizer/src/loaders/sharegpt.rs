@@ -1,0 +1,107 @@
+//! `vicuna` and `wizard_evol_instruct_v2`: conversations of ShareGPT, cleaned up and paired.
+
+use std::sync::LazyLock;
+
+use anyhow::bail;
+use regex::Regex;
+use serde::Deserialize;
+
+use crate::config::sources::Cut;
+use crate::loaders::{Context, Loaded};
+use crate::python;
+use crate::sample::Sample;
+use crate::streams::Streams;
+
+/// What a human is made to say where the file has nothing.
+const FILLERS: [&str; 4] = ["...", "Please continue", "Go on", ""];
+
+#[derive(Deserialize)]
+struct Row {
+    conversations: Vec<Line>,
+}
+
+#[derive(Deserialize)]
+struct Line {
+    from: String,
+    value: Option<String>,
+}
+
+/// Loads one of the two.
+pub(crate) fn load(name: &str, keys: &Cut, context: &mut Context<'_>) -> anyhow::Result<Loaded> {
+    let (dataset, file, label) = if name == "vicuna" {
+        (
+            "Aeala/ShareGPT_Vicuna_unfiltered",
+            "ShareGPT_V4.3_unfiltered_cleaned_split.json",
+            "Vicuna (vicuna)",
+        )
+    } else {
+        (
+            "ehartford/WizardLM_evol_instruct_V2_196k_unfiltered_merged_split",
+            "WizardLM_evol_instruct_V2_196k_unfiltered_merged_split.json",
+            "WizardEvolInstructV2",
+        )
+    };
+    let files = context.files(dataset, Some(&[file.to_string()]), "train")?;
+    let rows: Vec<Row> = context.reader.rows(&files)?;
+    let n = rows.len();
+    let max_length = keys.input_max_length.unwrap_or(32_768);
+    let mut samples = Vec::with_capacity(n);
+    for row in rows {
+        if let Some(pairs) = pairs(row.conversations, max_length, context.streams)? {
+            samples.push(Sample::dialogue(pairs));
+        }
+    }
+    let dropped = n - samples.len();
+    Ok(Loaded::whole(label, samples).dropping("not a dialogue of questions and answers", dropped))
+}
+
+/// Questions and answers of a conversation; `None` if they do not pair up.
+fn pairs(
+    lines: Vec<Line>,
+    max_length: usize,
+    streams: &mut Streams,
+) -> anyhow::Result<Option<Vec<(String, String)>>> {
+    if lines.first().is_none_or(|line| line.from != "human") {
+        return Ok(None);
+    }
+    let (mut questions, mut answers) = (Vec::new(), Vec::new());
+    let mut speaker = String::new();
+    let mut parts: Vec<String> = Vec::new();
+    let mut close = |speaker: &str, parts: &mut Vec<String>| {
+        let text = std::mem::take(parts).join("\n");
+        let text = python::prefix(&text, max_length).to_string();
+        match speaker {
+            "human" => questions.push(text),
+            "gpt" => answers.push(text),
+            _ => {}
+        }
+    };
+    for line in lines {
+        let value = match line.value.filter(|value| !value.is_empty()) {
+            Some(value) => value,
+            // What was drawn for this conversation stays drawn.
+            None if line.from == "gpt" => return Ok(None),
+            None if line.from == "human" => (*streams.choice(&FILLERS)).to_string(),
+            None => bail!("a message of `{}` has no text", line.from),
+        };
+        if line.from != speaker {
+            if !speaker.is_empty() {
+                close(&speaker, &mut parts);
+            }
+            speaker = line.from;
+        }
+        parts.push(python::strip(&clean(&value)).to_string());
+    }
+    close(&speaker, &mut parts);
+    let paired = !questions.is_empty() && questions.len() == answers.len();
+    Ok(paired.then(|| questions.into_iter().zip(answers).collect()))
+}
+
+/// Takes back the escapes of Markdown and takes out reference marks.
+fn clean(text: &str) -> String {
+    static MARKS: LazyLock<Regex> = LazyLock::new(|| {
+        Regex::new(r"\[[\s\x1c-\x1f]?\p{Nd}+[\s\x1c-\x1f]?\]").expect("the pattern is written here")
+    });
+    let text = text.replace(r"\_", "_").replace(r"\*", "*");
+    MARKS.replace_all(&text, "").into_owned()
+}

@@ -1,0 +1,69 @@
+//! `soda` and `soda_dialogue`: everyday talk between two people.
+
+use std::path::PathBuf;
+
+use serde::Deserialize;
+
+use crate::config::sources::Cut;
+use crate::loaders::{Context, Loaded};
+use crate::python;
+use crate::sample::Sample;
+use crate::source::repository;
+
+/// `soda`: the first message also tells the scene, and who the assistant is.
+pub(crate) fn soda(keys: &Cut, context: &mut Context<'_>) -> anyhow::Result<Loaded> {
+    let files = context.files("allenai/soda", None, "train")?;
+    let rows: Vec<Scene> = context.reader.rows(&files)?;
+    let n = rows.len();
+    let max_length = keys.input_max_length.unwrap_or(32_768);
+    let samples: Vec<_> =
+        rows.into_iter().filter_map(|row| row.turns(max_length)).map(Sample::alternating).collect();
+    let dropped = n - samples.len();
+    Ok(Loaded::whole("SODA (soda)", samples).dropping("not two speakers in turn", dropped))
+}
+
+/// `soda_dialogue`: all splits; a row may yield an empty conversation, as in the reference.
+pub(crate) fn dialogue(context: &mut Context<'_>) -> anyhow::Result<Loaded> {
+    #[derive(Deserialize)]
+    struct Row {
+        conversation: String,
+    }
+    let files: Vec<PathBuf> = repository::all_files("emozilla/soda_synthetic_dialogue")?;
+    let rows: Vec<Row> = context.reader.rows(&files)?;
+    let sample = |row: Row| {
+        let pairs = row.conversation.split("User: ").skip(1).filter_map(|pair| {
+            let (question, answer) = pair.split_once("\nAssistant: ")?;
+            let one = !answer.contains("\nAssistant: ");
+            one.then(|| (question.to_string(), answer.to_string()))
+        });
+        Sample::dialogue(pairs.collect::<Vec<_>>())
+    };
+    Ok(Loaded::whole("SODADialogue", rows.into_iter().map(sample).collect()))
+}
+
+#[derive(Deserialize)]
+struct Scene {
+    narrative: String,
+    dialogue: Vec<String>,
+    speakers: Vec<String>,
+}
+
+impl Scene {
+    /// The turns, if exactly two people speak in turn and the second one has the last word.
+    fn turns(self, max_length: usize) -> Option<Vec<String>> {
+        let [first, second, ..] = &self.speakers[..] else { return None };
+        let in_turn = self.speakers.iter().zip([first, second].into_iter().cycle());
+        if first == second || !in_turn.into_iter().all(|(speaker, expected)| speaker == expected) {
+            return None;
+        }
+        if self.dialogue.is_empty() || self.dialogue.len() % 2 == 1 {
+            return None;
+        }
+        let scene = format!("{} You are {second}. ", self.narrative);
+        let turns = self.dialogue.iter().enumerate().map(|(i, said)| {
+            let turn = if i == 0 { scene.clone() + said } else { said.clone() };
+            python::prefix(&turn, max_length).to_string()
+        });
+        Some(turns.collect())
+    }
+}

@@ -1,0 +1,50 @@
+//! `oa_translated`: rounds of translated conversations.
+//!
+//! The reference puts three texts into each sample - what came before, the question, the answer - and its alternation
+//! makes user, assistant and user of them. The bytes are kept; nobody should want this dataset.
+
+use cli::{BadInput, bail_input};
+use serde::Deserialize;
+
+use crate::loaders::{Context, Loaded};
+use crate::sample::Sample;
+
+#[derive(Deserialize)]
+struct Row {
+    text: String,
+    translate: Vec<Round>,
+}
+
+#[derive(Deserialize)]
+struct Round {
+    round: i64,
+    human: String,
+    answer: String,
+}
+
+/// Loads all `*.jsonl` files of the folder, by name.
+pub(crate) fn load(context: &mut Context<'_>) -> anyhow::Result<Loaded> {
+    let folder = context.data_path.join("oa_translated");
+    let mut files = Vec::new();
+    for entry in fs_err::read_dir(&folder).bad_input()? {
+        let path = entry.bad_input()?.path();
+        if path.extension().is_some_and(|it| it == "jsonl") {
+            files.push(path);
+        }
+    }
+    if files.is_empty() {
+        bail_input!("{}: there is no `*.jsonl` file in this folder", folder.display());
+    }
+    files.sort();
+    let rows: Vec<Row> = context.reader.rows(&files)?;
+    let mut samples = Vec::new();
+    for row in rows.into_iter().filter(|row| !row.text.contains("Python ")) {
+        let mut before = String::new();
+        for Round { round, human, answer } in row.translate {
+            let shown = if round > 2 { before.clone() } else { String::new() };
+            before += &format!("Question:{human}Answer:{answer}");
+            samples.push(Sample::alternating([shown, human, answer]));
+        }
+    }
+    Ok(Loaded::whole("TranslatedQA (oa_translated)", samples))
+}

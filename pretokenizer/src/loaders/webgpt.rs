@@ -1,0 +1,71 @@
+//! `webgpt`: the better of the answers to each question.
+
+use std::collections::HashMap;
+use std::sync::LazyLock;
+
+use regex::Regex;
+use serde::Deserialize;
+
+use crate::loaders::{Context, Loaded};
+use crate::sample::Sample;
+
+#[derive(Deserialize)]
+struct Row {
+    question: Question,
+    answer_0: String,
+    answer_1: String,
+    score_0: f64,
+    score_1: f64,
+}
+
+#[derive(Deserialize)]
+struct Question {
+    full_text: String,
+}
+
+/// Loads it: a sample per question, in the order in which questions are first seen.
+pub(crate) fn load(context: &mut Context<'_>) -> anyhow::Result<Loaded> {
+    let files = context.files("openai/webgpt_comparisons", None, "train")?;
+    let rows: Vec<Row> = context.reader.rows(&files)?;
+    let n = rows.len();
+    let mut place: HashMap<String, usize> = HashMap::new();
+    let mut questions: Vec<(String, Vec<(String, f64)>)> = Vec::new();
+    let mut dropped = 0;
+    for row in rows {
+        let answers = [row.answer_0, row.answer_1].map(|text| without_references(&text));
+        if answers.iter().any(String::is_empty) || answers[0] == answers[1] {
+            dropped += 1;
+            continue;
+        }
+        let question = row.question.full_text;
+        let i = *place.entry(question.clone()).or_insert(questions.len());
+        if i == questions.len() {
+            questions.push((question, Vec::new()));
+        }
+        for (answer, score) in answers.into_iter().zip([row.score_0, row.score_1]) {
+            let known = &mut questions[i].1;
+            // A later score replaces an earlier one of the same answer.
+            match known.iter_mut().find(|(it, _)| *it == answer) {
+                Some(earlier) => earlier.1 = score,
+                None => known.push((answer, score)),
+            }
+        }
+    }
+    debug_assert!(questions.len() <= n);
+    let sample = |(question, answers): (String, Vec<(String, f64)>)| {
+        // The first of the best ones.
+        let mut best = answers.into_iter();
+        let first = best.next().expect("a question is noted with its answers");
+        let (answer, _) = best.fold(first, |best, it| if it.1 > best.1 { it } else { best });
+        Sample::dialogue([(question, answer)])
+    };
+    let samples = questions.into_iter().map(sample).collect();
+    Ok(Loaded::whole("WebGPT (webgpt)", samples).dropping("empty or equal answers", dropped))
+}
+
+fn without_references(text: &str) -> String {
+    static MARKS: LazyLock<Regex> = LazyLock::new(|| {
+        Regex::new(r"\[\p{Nd}+(?:,[\s\x1c-\x1f]*\p{Nd}+)*\]").expect("the pattern is written here")
+    });
+    MARKS.replace_all(text, "").into_owned()
+}

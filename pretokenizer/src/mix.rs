@@ -1,0 +1,205 @@
+//! Datasets + datamix -> which samples go to which split, and in what order.
+//!
+//! Everything here is pure: seeds and lengths in, indices out.
+
+use anyhow::bail;
+use shards::rng::NumpyRandom;
+
+use crate::config::{Datamix, Entry, Key, Mixing, ValSplit};
+use crate::loaders::{Division, Loaded};
+use crate::split::{self, Indices};
+use crate::streams::Streams;
+
+/// A dataset that is divided between training and validation.
+#[derive(Debug)]
+pub struct Divided {
+    /// Its samples.
+    pub loaded: Loaded,
+    train: Part,
+    val: Option<Part>,
+}
+
+#[derive(Debug, Clone)]
+struct Part {
+    label: String,
+    indices: Indices,
+}
+
+/// The documents of a split, in order.
+#[derive(Debug, PartialEq)]
+pub struct Plan {
+    /// `train` or `val`.
+    pub split: &'static str,
+    /// What comes from which dataset.
+    pub parts: Vec<PlannedPart>,
+}
+
+/// What one dataset gives to a split.
+#[derive(Debug, PartialEq)]
+pub struct PlannedPart {
+    /// Which dataset, in the order of the datamix.
+    pub dataset: usize,
+    /// The name in the datamix.
+    pub name: String,
+    /// The name in the statistics.
+    pub label: String,
+    /// The share that the statistics print.
+    pub fraction: f64,
+    /// Which of the dataset's samples, in order.
+    pub indices: Indices,
+}
+
+impl Plan {
+    /// How many samples there are in all.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.parts.iter().map(|part| part.indices.len()).sum()
+    }
+
+    /// Whether there is none.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+}
+
+/// The `val_split` that a loader or the mix goes by; `None` is null.
+#[must_use]
+pub fn val_split(mixing: &Mixing) -> Option<ValSplit> {
+    match mixing.val_split {
+        Key::Absent => Some(ValSplit::DEFAULT),
+        Key::Null => None,
+        Key::Set(value) => Some(value),
+    }
+}
+
+/// Divides a dataset. It may draw from numpy's global stream, so the order of the datasets matters.
+pub fn divide(
+    loaded: Loaded,
+    mixing: &Mixing,
+    eval_size: Option<usize>,
+    streams: &mut Streams,
+) -> anyhow::Result<Divided> {
+    let n = loaded.samples.len();
+    let label = loaded.label.clone();
+    let subset = format!("Subset of {label}");
+    let (train, val) = match loaded.division {
+        Division::TrainFirst(n_train) => {
+            let train = Part { label: label.clone(), indices: (0..n_train).collect() };
+            (train, Some(Part { label, indices: (n_train..n).collect() }))
+        }
+        Division::ByMix if val_split(mixing).is_some_and(ValSplit::is_zero) => {
+            (Part { label, indices: (0..n).collect() }, None)
+        }
+        Division::ByMix => {
+            let (train, val) = split::sklearn(n, val_split(mixing))?;
+            let part = |indices| Part { label: subset.clone(), indices };
+            (part(train), Some(part(val)))
+        }
+    };
+    let val = val.map(|mut val| {
+        if let Some(max) = mixing.max_val_set
+            && val.indices.len() > max
+        {
+            let chosen = streams.numpy.choice(val.indices.len(), max);
+            val.indices = chosen.into_iter().map(|i| val.indices[i]).collect();
+            val.label.clone_from(&subset);
+        }
+        if let Some(eval_size) = eval_size {
+            val.indices.truncate(eval_size);
+            val.label = subset;
+        }
+        val
+    });
+    Ok(Divided { loaded, train, val })
+}
+
+/// The split to train on: every dataset in order, sub-sampled where the datamix says so.
+pub fn train(datamix: &Datamix, datasets: &[Divided]) -> anyhow::Result<Plan> {
+    // One fresh stream for the split; a dataset that is used in full draws nothing from it.
+    let mut stream = NumpyRandom::new(datamix.rng_seed);
+    let entries = datamix.datasets.iter().map(|entry| (entry, true));
+    let entries = entries.chain(datamix.datasets_extra.iter().map(|entry| (entry, false)));
+    let mut parts = Vec::with_capacity(datasets.len());
+    for (dataset, ((entry, is_sampled), divided)) in entries.zip(datasets).enumerate() {
+        let Part { label, indices } = divided.train.clone();
+        // The reference cannot have both lists (it crashes), and uses extra datasets in full when they are alone.
+        let fraction = if is_sampled { fraction(entry, indices.len())? } else { 1.0 };
+        let target = truncated(indices.len() as f64 * fraction);
+        let indices = if target < indices.len() {
+            let chosen = stream.choice(indices.len(), target);
+            chosen.into_iter().map(|i| indices[i]).collect()
+        } else {
+            indices
+        };
+        parts.push(PlannedPart { dataset, name: entry.name.clone(), label, fraction, indices });
+    }
+    Ok(Plan { split: "train", parts })
+}
+
+/// The split to validate on.
+///
+/// As in the reference, sets go by the name as it is written: a repeated name keeps its first place and has the last
+/// one's samples. Those names are returned as well.
+pub fn val(datamix: &Datamix, datasets: &[Divided]) -> (Plan, Vec<String>) {
+    let entries = datamix.datasets.iter().chain(&datamix.datasets_extra);
+    let mut parts: Vec<PlannedPart> = Vec::new();
+    let mut repeated = Vec::new();
+    for (dataset, (entry, divided)) in entries.zip(datasets).enumerate() {
+        let Some(Part { label, indices }) = divided.val.clone() else { continue };
+        let name = entry.name.clone();
+        let part = PlannedPart { dataset, name, label, fraction: 1.0, indices };
+        match parts.iter_mut().find(|it| it.name == part.name) {
+            Some(earlier) => {
+                repeated.push(part.name.clone());
+                *earlier = part;
+            }
+            None => parts.push(part),
+        }
+    }
+    (Plan { split: "val", parts }, repeated)
+}
+
+/// The share of `n` train samples to use.
+fn fraction(entry: &Entry, n: usize) -> anyhow::Result<f64> {
+    let mixing = entry.source.mixing();
+    match (mixing.fraction, mixing.size) {
+        (Some(fraction), _) => Ok(fraction.min(1.0)),
+        // Through a share, as the reference does it: of 22 samples, a size of 15 takes 14.
+        (None, Some(size)) if size <= n as u64 => {
+            Ok(if n == 0 { 1.0 } else { size as f64 / n as f64 })
+        }
+        (None, Some(size)) => {
+            bail!(
+                "{}: `size: {size}` of `{}` is more than its {n} train samples",
+                entry.place,
+                entry.name
+            )
+        }
+        (None, None) => Ok(1.0),
+    }
+}
+
+#[expect(
+    clippy::cast_possible_truncation,
+    clippy::cast_sign_loss,
+    reason = "a share of a number of samples is between 0 and that number"
+)]
+fn truncated(samples: f64) -> usize {
+    samples as usize
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_size_goes_through_a_share_and_may_lose_one() {
+        // From the specification of the reference: python -c "print(int(22 * (15 / 22)))"
+        for (n, size, taken) in
+            [(22, 15, 14), (23, 13, 12), (39, 31, 30), (45_000, 127, 126), (22, 14, 14)]
+        {
+            assert_eq!(truncated(f64::from(n) * (f64::from(size) / f64::from(n))), taken);
+        }
+    }
+}

@@ -1,0 +1,165 @@
+//! What a user gets wrong: the message says where and what, the exit code is 2, and nothing is written.
+
+mod workplace;
+
+use std::io::Write;
+
+use flate2::Compression;
+use flate2::write::GzEncoder;
+use fs_err as fs;
+use workplace::Workplace;
+
+const JOKES: &str = ".cache/joke_explaination.jsonl";
+
+/// Rows of the dataset `joke`.
+fn jokes(n: usize) -> String {
+    (0..n).map(|i| format!("{{\"joke\": \"q{i}\", \"explaination\": \"a{i}\"}}\n")).collect()
+}
+
+fn gzipped(text: &str) -> Vec<u8> {
+    let mut encoder = GzEncoder::new(Vec::new(), Compression::default());
+    encoder.write_all(text.as_bytes()).expect("memory can be written");
+    encoder.finish().expect("memory can be written")
+}
+
+#[track_caller]
+fn check(workplace: &Workplace, arguments: &[&str], expected: &[&str]) {
+    let outcome = workplace.run(arguments);
+    assert_eq!(outcome.code, Some(2), "{}", outcome.err);
+    for part in expected {
+        assert!(outcome.err.contains(part), "{part:?} is not in:\n{}", outcome.err);
+    }
+    assert!(workplace.files("out").is_empty());
+}
+
+#[track_caller]
+fn check_jokes(content: &[u8], expected: &[&str]) {
+    let workplace = Workplace::with_datasets("[joke]");
+    workplace.write(JOKES, content);
+    check(&workplace, &["--configs", "a"], expected);
+}
+
+#[test]
+fn a_mistyped_key_has_a_place_and_a_suggestion() {
+    let workplace = Workplace::with_datasets("[joke: {fracton: 0.5}]");
+    let expected =
+        ["error: configs/a.yaml:2:20: unknown key `fracton`", "did you mean `fraction`?"];
+    check(&workplace, &["--configs", "a"], &expected);
+}
+
+#[test]
+fn an_unknown_dataset_has_a_place_and_a_suggestion() {
+    let workplace = Workplace::with_datasets("[joke, dolly15]");
+    let expected = ["configs/a.yaml:2:20: unknown dataset `dolly15`", "did you mean `dolly15k`?"];
+    check(&workplace, &["--configs", "a"], &expected);
+}
+
+#[test]
+fn an_unknown_section_has_a_suggestion() {
+    let workplace = Workplace::with_datasets("[joke]");
+    check(&workplace, &["--configs", "aa"], &["section `aa`", "did you mean `a`?"]);
+    check(&workplace, &["--configs", "a,"], &["section ``"]);
+}
+
+#[test]
+fn flags_are_checked_like_keys() {
+    let workplace = Workplace::with_datasets("[joke]");
+    let base = ["--configs", "a"];
+    check(&workplace, &[&base[..], &["--eval_size", "many"]].concat(), &["--eval_size: `many`"]);
+    check(&workplace, &[&base[..], &["--rng_sed", "7"]].concat(), &["--rng_sed", "--rng_seed"]);
+    check(
+        &workplace,
+        &[&base[..], &["--no-output_dir"]].concat(),
+        &["`output_dir` is set in none"],
+    );
+    check(&workplace, &[], &["--configs"]);
+}
+
+#[test]
+fn files_that_are_not_there_are_named() {
+    let workplace = Workplace::with_datasets("[joke]");
+    check(&workplace, &["--configs", "a"], &[JOKES]);
+    check(&workplace, &["--configs", "a", "--vocab_file", "no.model"], &["no.model"]);
+    check(&workplace, &["--configs", "a", "--config-dir", "nowhere"], &["nowhere"]);
+    let workplace = Workplace::with_datasets("[orca-chat]");
+    check(
+        &workplace,
+        &["--configs", "a"],
+        &["configs/a.yaml:2:14", "shahules786/orca-best", "hint:"],
+    );
+}
+
+#[test]
+fn a_row_that_is_wrong_is_named_with_its_field() {
+    let bad = |row: &str| format!("{}\n{row}\n", jokes(600)).into_bytes();
+    check_jokes(
+        &bad("{\"joke\": 5, \"explaination\": \"\"}"),
+        &["jsonl:602: field `joke`: ", "integer `5`"],
+    );
+    check_jokes(
+        &bad("{\"joke\": \"\"}"),
+        &["jsonl:602: ", "missing field `explaination`", "`joke`"],
+    );
+    check_jokes(&bad("{\"joke\": \"\", "), &["jsonl:602: not JSON"]);
+    check_jokes(
+        &bad("{\"joke\": \"a\", \"joke\": \"b\", \"explaination\": \"\"}"),
+        &["jsonl:602: ", "duplicate field"],
+    );
+    let deep = format!("{{\"x\": {}{}, \"joke\": \"\"}}", "[".repeat(9999), "]".repeat(9999));
+    check_jokes(&bad(&deep), &["jsonl:602: not JSON"]);
+    check_jokes(b"{\"joke\": \"\xff\", \"explaination\": \"\"}", &["jsonl:1: not JSON"]);
+    check_jokes(b"\xef\xbb\xbf{}", &["byte order mark"]);
+    check_jokes(b"joke,explaination", &["this is not JSON"]);
+    check_jokes(b"[{\"joke\": \"\", \"explaination\": \"\"}", &["the JSON array has no end"]);
+    check_jokes(b"", &["`val_split` takes 0 of 0 rows"]);
+}
+
+#[test]
+fn a_file_cut_short_is_told_from_a_whole_one() {
+    let packed = gzipped(&jokes(100));
+    check_jokes(&packed[..packed.len() - 4], &["the gzip data ends in the middle"]);
+    let mut broken = packed;
+    let middle = broken.len() / 2;
+    broken[middle] ^= 0xff;
+    check_jokes(&broken, &["the gzip data"]);
+    check_jokes(b"PAR1 and no more", &["broken parquet file"]);
+    check_jokes(b"ARROW1 and no more", &["broken arrow file"]);
+}
+
+#[test]
+fn a_wrong_column_lists_the_columns() {
+    let workplace = Workplace::with_datasets("[minimath: {response_column: answers}]");
+    workplace.write("kentsui/minimath/train.jsonl", "{\"question\": \"q\", \"answer\": \"a\"}\n");
+    check(
+        &workplace,
+        &["--configs", "a"],
+        &["no row has the field `answers`", "`question`, `answer`"],
+    );
+}
+
+#[test]
+fn a_size_above_the_rows_is_refused() {
+    let workplace = Workplace::with_datasets("[joke: {size: 50}]");
+    workplace.write(JOKES, jokes(20));
+    check(
+        &workplace,
+        &["--configs", "a"],
+        &["configs/a.yaml:2:14: `size: 50`", "16 train samples"],
+    );
+}
+
+#[test]
+fn what_is_not_built_is_refused_by_name_when_it_is_used() {
+    let workplace = Workplace::with_datasets("[hellaswag: {any: thing}]");
+    check(&workplace, &["--configs", "a"], &["the dataset `hellaswag` is not supported"]);
+}
+
+#[test]
+fn a_folder_that_cannot_be_written_is_a_failure_and_no_mistake() {
+    let workplace = Workplace::with_datasets("[joke]");
+    workplace.write(JOKES, jokes(20));
+    fs::write(workplace.path().join("file"), "").expect("writable");
+    let outcome = workplace.run(&["--configs", "a", "--output_dir", "file/out"]);
+    assert_eq!(outcome.code, Some(1), "{}", outcome.err);
+    assert!(outcome.err.contains("file/out"), "{}", outcome.err);
+}

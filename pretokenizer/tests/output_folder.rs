@@ -1,0 +1,126 @@
+//! The folder of a run: whole, or not there; and never the worse for a run that failed.
+
+mod workplace;
+
+use std::process::Command;
+use std::time::{Duration, Instant};
+
+use serde_json::Value;
+use workplace::{Outcome, Workplace};
+
+const JOKES: &str = ".cache/joke_explaination.jsonl";
+
+fn jokes(n: usize) -> String {
+    let text = "a joke that is long enough to keep a tokenizer busy for a while; ".repeat(20);
+    (0..n).map(|i| format!("{{\"joke\": \"q{i}\", \"explaination\": \"{text}{i}\"}}\n")).collect()
+}
+
+fn built(arguments: &[&str]) -> Workplace {
+    let workplace = Workplace::with_datasets("[joke]");
+    workplace.write(JOKES, jokes(20));
+    workplace.run(&[&["--configs", "a"], arguments].concat()).ok();
+    workplace
+}
+
+#[test]
+fn a_run_says_what_it_read_and_wrote() {
+    let workplace = built(&["--write_json", "--min_assistant_tokens", "3"]);
+    let manifest: Value =
+        serde_json::from_slice(&workplace.read("out/manifest.json")).expect("it is JSON");
+    let outputs = manifest["outputs"].as_array().expect("a list");
+    let mut names: Vec<_> = outputs.iter().filter_map(|it| it["path"].as_str()).collect();
+    names.push("manifest.json");
+    names.sort_unstable();
+    assert_eq!(names, workplace.files("out"));
+    for output in outputs {
+        let path = format!("out/{}", output["path"].as_str().expect("a name"));
+        assert_eq!(output["sha256"], shards::hash::sha256(&workplace.read(&path)));
+    }
+    assert_eq!(manifest["inputs"][0]["path"], JOKES);
+    assert_eq!(manifest["inputs"][0]["sha256"], shards::hash::sha256(&workplace.read(JOKES)));
+    assert_eq!(manifest["config"]["min_assistant_tokens"], 3);
+    assert_eq!(manifest["splits"][0]["sources"][0]["documents"], 16);
+    assert_eq!(manifest["splits"][1]["sources"][0]["samples"], 4);
+}
+
+#[test]
+fn statistics_go_to_standard_output_as_well() {
+    let workplace = Workplace::with_datasets("[joke]");
+    workplace.write(JOKES, jokes(20));
+    let outcome = workplace.run(&["--configs", "a", "--max_count", "3"]).ok();
+    let text = ["train", "val"].map(|split| {
+        String::from_utf8(workplace.read(&format!("out/a-{split}_stats.txt"))).expect("UTF-8")
+    });
+    assert_eq!(outcome.out, text.concat());
+    assert!(text[0].contains("Accepted: 3/3 (100.0%)"), "{}", text[0]);
+}
+
+#[test]
+fn what_has_no_tokens_has_no_averages() {
+    let workplace = built(&["--min_assistant_tokens", "100000"]);
+    let text = String::from_utf8(workplace.read("out/a-val_stats.txt")).expect("UTF-8");
+    assert!(text.contains("Accepted: 0/4 (0.0%)"), "{text}");
+    assert!(text.contains("Avg tokens per sample: n/a"), "{text}");
+}
+
+#[test]
+fn a_second_run_replaces_the_first_and_keeps_foreign_files() {
+    let workplace = built(&["--write_json"]);
+    workplace.write("out/notes.txt", "mine");
+    assert!(workplace.files("out").contains(&"a-train.jsonl".to_string()));
+    workplace.run(&["--configs", "a"]).ok();
+    let files = workplace.files("out");
+    assert!(!files.contains(&"a-train.jsonl".to_string()), "it belongs to the first run");
+    assert_eq!(workplace.read("out/notes.txt"), b"mine");
+}
+
+#[test]
+fn a_run_that_fails_leaves_what_was_there() {
+    let workplace = built(&[]);
+    let before: Vec<_> = workplace.files("");
+    let manifest = workplace.read("out/manifest.json");
+    workplace.write(JOKES, jokes(20) + "{}\n");
+    assert_eq!(workplace.run(&["--configs", "a"]).code, Some(2));
+    assert_eq!(workplace.files(""), before);
+    assert_eq!(workplace.read("out/manifest.json"), manifest);
+}
+
+#[test]
+fn a_run_that_is_interrupted_leaves_what_was_there_and_says_so() {
+    let workplace = built(&[]);
+    let before = workplace.files("");
+    let manifest = workplace.read("out/manifest.json");
+    workplace.write(JOKES, jokes(60_000));
+    let child = workplace.command(&["--configs", "a", "--threads", "1"]).spawn();
+    let mut child = child.expect("the program can be started");
+    // Interrupted once it writes: its folder beside the output shows that.
+    let started = Instant::now();
+    while !workplace.path().join(".out.partial/a-train-text.bin").exists()
+        && !workplace.files(".out.partial").iter().any(|name| name.contains("train"))
+    {
+        assert!(started.elapsed() < Duration::from_secs(60), "the run never began to write");
+        assert!(child.try_wait().expect("it is our child").is_none(), "the run was too fast");
+        std::thread::yield_now();
+    }
+    let killed = Command::new("kill").args(["-INT", &child.id().to_string()]).status();
+    assert!(killed.expect("`kill` is there").success());
+    let outcome = Outcome::of(child.wait_with_output().expect("it ends"));
+    assert_eq!(outcome.code, Some(130), "{}", outcome.err);
+    assert!(outcome.err.contains("nothing was written"), "{}", outcome.err);
+    assert_eq!(workplace.files(""), before);
+    assert_eq!(workplace.read("out/manifest.json"), manifest);
+}
+
+#[test]
+fn the_folder_can_be_packed() {
+    let workplace = built(&["--compress"]);
+    let packed = workplace.read("out.tar.gz");
+    let mut archive = tar::Archive::new(flate2::read::GzDecoder::new(&packed[..]));
+    let entries = archive.entries().expect("it is an archive");
+    let mut names: Vec<_> = entries
+        .map(|it| it.expect("whole").path().expect("a name").to_string_lossy().into_owned())
+        .collect();
+    names.sort();
+    let expected: Vec<_> = workplace.files("out").iter().map(|it| format!("out/{it}")).collect();
+    assert_eq!(names, expected);
+}

@@ -1,0 +1,125 @@
+//! A working directory of a test, and the program run in it.
+
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output, Stdio};
+
+use fs_err as fs;
+use tempfile::TempDir;
+
+/// A folder with configurations and data, in which the program runs.
+pub struct Workplace {
+    folder: TempDir,
+}
+
+impl Workplace {
+    /// An empty folder.
+    pub fn new() -> Self {
+        Self { folder: tempfile::tempdir().expect("a temporary folder can be made") }
+    }
+
+    /// A folder with the demo's tokenizer and a configuration of one section, `a`, with these datasets.
+    pub fn with_datasets(datasets: &str) -> Self {
+        let workplace = Self::new();
+        let model = Path::new(env!("CARGO_MANIFEST_DIR")).join("../data/demo/tokenizer.model");
+        workplace.write("demo.model", fs::read(model).expect("the demo has a tokenizer"));
+        workplace.write(
+            "configs/a.yaml",
+            format!(
+                "a:\n  datasets: {datasets}\n  vocab_file: demo.model\n  \
+                 tokenizer_type: SentencePieceTokenizer\n  output_dir: out\n  filename_prefix: a\n"
+            ),
+        );
+        workplace
+    }
+
+    /// The folder itself.
+    pub fn path(&self) -> &Path {
+        self.folder.path()
+    }
+
+    /// Writes a file, and the folders that it needs.
+    pub fn write(&self, name: &str, content: impl AsRef<[u8]>) {
+        let path = self.path().join(name);
+        fs::create_dir_all(path.parent().expect("a file stands in a folder")).expect("writable");
+        shards::atomic::write(&path, content.as_ref()).expect("writable");
+    }
+
+    /// The program, with these arguments after `build`.
+    pub fn command(&self, arguments: &[&str]) -> Command {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_pretokenizer"));
+        command.current_dir(self.path()).arg("build").args(arguments);
+        command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        command
+    }
+
+    /// Runs the program to its end.
+    pub fn run(&self, arguments: &[&str]) -> Outcome {
+        Outcome::of(self.command(arguments).output().expect("the program can be started"))
+    }
+
+    /// The names of all files below a folder, sorted.
+    pub fn files(&self, folder: &str) -> Vec<String> {
+        let root = self.path().join(folder);
+        let mut found = Vec::new();
+        let mut folders = vec![root.clone()];
+        while let Some(folder) = folders.pop() {
+            let Ok(entries) = fs::read_dir(folder) else { continue };
+            for entry in entries {
+                let path = entry.expect("readable").path();
+                if path.is_dir() {
+                    folders.push(path);
+                } else {
+                    let name = path.strip_prefix(&root).expect("it was found below the root");
+                    found.push(name.to_string_lossy().into_owned());
+                }
+            }
+        }
+        found.sort();
+        found
+    }
+
+    /// A file's content.
+    pub fn read(&self, name: &str) -> Vec<u8> {
+        fs::read(self.path().join(name)).expect("the file is there")
+    }
+}
+
+/// How a run ended.
+#[derive(Debug)]
+pub struct Outcome {
+    /// The exit code.
+    pub code: Option<i32>,
+    /// Standard output.
+    pub out: String,
+    /// Standard error.
+    pub err: String,
+}
+
+impl Outcome {
+    /// Of a process that has ended.
+    pub fn of(output: Output) -> Self {
+        let text = |bytes| String::from_utf8(bytes).expect("the program writes UTF-8");
+        Self { code: output.status.code(), out: text(output.stdout), err: text(output.stderr) }
+    }
+
+    /// The run must have gone well.
+    #[track_caller]
+    pub fn ok(self) -> Self {
+        assert_eq!(self.code, Some(0), "{}", self.err);
+        self
+    }
+}
+
+/// The reference's inputs and outputs, if they are at hand; on CI they must be.
+pub fn oracle() -> Option<PathBuf> {
+    let oracle = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../shared/oracle");
+    if oracle.is_dir() {
+        return Some(oracle.canonicalize().expect("it is there"));
+    }
+    assert!(std::env::var("CI").as_deref() != Ok("true"), "{} is missing", oracle.display());
+    #[expect(clippy::print_stderr, reason = "a test that does not run says so")]
+    {
+        eprintln!("skipped: {} is missing", oracle.display());
+    }
+    None
+}
