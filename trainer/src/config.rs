@@ -131,18 +131,15 @@ pub struct LossConfig {
     pub normalize: Normalize,
     /// Whose tokens are learned.
     pub train_on: Vec<Speaker>,
-    /// How many tokens' logits are held at a time.
-    pub chunk_tokens: usize,
+    /// How many tokens' logits are held at a time; what suits the model and the device, if left out.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub chunk_tokens: Option<usize>,
 }
 
 impl Default for LossConfig {
     fn default() -> Self {
-        // 512 x 32,000 logits are 64 MB: large enough for the matrix product, small beside everything else.
-        Self {
-            normalize: Normalize::default(),
-            train_on: vec![Speaker::Assistant],
-            chunk_tokens: 512,
-        }
+        let train_on = vec![Speaker::Assistant];
+        Self { normalize: Normalize::default(), train_on, chunk_tokens: None }
     }
 }
 
@@ -334,7 +331,7 @@ impl Config {
             ("batch.global", global),
             ("batch.micro", micro),
             ("batch.sequence_length", sequence_length),
-            ("loss.chunk_tokens", self.loss.chunk_tokens),
+            ("loss.chunk_tokens", self.loss.chunk_tokens.unwrap_or(1)),
             ("checkpoint.keep", self.checkpoint.keep),
         ] {
             positive(key, value as u64)?;

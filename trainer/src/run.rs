@@ -184,7 +184,16 @@ impl Run {
     }
 
     fn pass(&self) -> Pass {
-        let chunk_tokens = i64::try_from(self.config.loss.chunk_tokens).unwrap_or(i64::MAX);
+        let hidden = self.model.config.hidden_size;
+        let suitable = match self.train.device {
+            // Each chunk reads the whole matrix of the head, and writes and reads its logits a few times: the two are
+            // in balance where a chunk has about as many tokens as a hidden state has numbers.
+            Device::Cpu => hidden.clamp(64, 512),
+            // Large enough to keep a GPU busy; 32,000 logits of each are half a gigabyte.
+            _ => 4096,
+        };
+        let chunk_tokens = self.config.loss.chunk_tokens;
+        let chunk_tokens = chunk_tokens.map_or(suitable, |n| i64::try_from(n).unwrap_or(i64::MAX));
         Pass { recompute: self.config.recompute, chunk_tokens }
     }
 }

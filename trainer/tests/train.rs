@@ -1,0 +1,207 @@
+//! `trainer train` as a user runs it: what it writes, how it stops and goes on, and what it says about bad input.
+
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output, Stdio};
+use std::time::Duration;
+
+use expect_test::{Expect, expect};
+use serde_json::Value;
+use shards::layout::IndexKind;
+use shards::role::Role;
+use shards::writer::PairWriter;
+
+/// A folder with shards and a configuration; the model is the golden one.
+struct Workshop {
+    folder: tempfile::TempDir,
+}
+
+const RUN: &str = "\
+model: {base: BASE}
+data: {train: demo-train, validation: demo-val}
+batch: {global: 4, micro: 2, sequence_length: 32}
+steps: 8
+optimizer: {lr: 1.0e-2, min_lr: 1.0e-3}
+schedule: {warmup_steps: 2}
+evaluate: {every: 3}
+checkpoint: {every: 4}
+";
+
+impl Workshop {
+    fn new() -> Self {
+        let workshop = Self { folder: tempfile::tempdir().expect("a temporary folder") };
+        for (name, n) in [("demo-train", 12), ("demo-val", 5)] {
+            let prefix = workshop.path(name);
+            let mut writer = PairWriter::create(&prefix, IndexKind::Mmap, 48).expect("shards");
+            for i in 0..n {
+                // A question of four tokens and an answer that counts on from it.
+                let tokens: Vec<u32> = (0..10 + i).map(|place| (i + place) % 48).collect();
+                let roles: Vec<Role> = (0..tokens.len())
+                    .map(|place| if place < 4 { Role::User } else { Role::Assistant })
+                    .collect();
+                writer.push(&tokens, &roles).expect("a document");
+            }
+            writer.finish().expect("whole shards");
+        }
+        let golden = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/golden/llama");
+        let run = RUN.replace("BASE", &golden.display().to_string());
+        fs_err::write(workshop.path("run.yaml"), run).expect("a configuration");
+        workshop
+    }
+
+    fn path(&self, name: &str) -> PathBuf {
+        self.folder.path().join(name)
+    }
+
+    fn command(&self, arguments: &[&str]) -> Command {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_trainer"));
+        command.current_dir(self.folder.path()).args(["train", "--config", "run.yaml"]);
+        command.args(arguments);
+        command
+    }
+
+    fn train(&self, arguments: &[&str]) -> Output {
+        self.command(arguments).output().expect("the program starts")
+    }
+
+    /// Runs to the end; what it says on standard error.
+    #[track_caller]
+    fn succeed(&self, arguments: &[&str]) -> String {
+        let output = self.train(arguments);
+        let said = String::from_utf8(output.stderr).expect("text");
+        assert!(output.status.success(), "{said}");
+        said
+    }
+
+    fn metrics(&self, out: &str) -> Vec<Value> {
+        let text = fs_err::read_to_string(self.path(out).join("metrics.jsonl")).expect("metrics");
+        text.lines().map(|line| serde_json::from_str(line).expect("a JSON line")).collect()
+    }
+
+    /// What a run's last checkpoint holds, but for what has a time in it: nothing has.
+    fn checkpoint(&self, out: &str, name: &str) -> Vec<u8> {
+        fs_err::read(self.path(out).join("checkpoints/step-0000008").join(name))
+            .expect("a checkpoint")
+    }
+}
+
+/// The losses of the training lines, to the last bit.
+fn losses(metrics: &[Value]) -> Vec<String> {
+    metrics
+        .iter()
+        .filter(|line| line["kind"] == "train")
+        .map(|line| line["loss"].to_string())
+        .collect()
+}
+
+#[test]
+fn a_run_that_is_stopped_and_resumed_ends_as_one_that_is_not() {
+    let workshop = Workshop::new();
+    let said = workshop.succeed(&["--out", "whole"]);
+    assert!(said.contains("no manifest beside these shards"), "{said}");
+    let said = workshop.succeed(&["--out", "parts", "--stop-after", "5"]);
+    assert!(said.contains("stopped after step 5 of 8"), "{said}");
+    assert!(said.contains("hint: run the same command again"), "{said}");
+    let said = workshop.succeed(&["--out", "parts"]);
+    assert!(said.contains("resuming after step 5"), "{said}");
+
+    let [whole, parts] = ["whole", "parts"].map(|out| workshop.metrics(out));
+    assert_eq!(losses(&whole).len(), 8);
+    assert_eq!(losses(&whole), losses(&parts));
+    let evaluated = |metrics: &[Value]| -> Vec<(u64, String)> {
+        let lines = metrics.iter().filter(|line| line["kind"] == "validation");
+        lines
+            .map(|line| (line["step"].as_u64().expect("a step"), line["loss"].to_string()))
+            .collect()
+    };
+    assert_eq!(evaluated(&whole).iter().map(|(step, _)| *step).collect::<Vec<_>>(), [3, 6, 8]);
+    assert_eq!(evaluated(&whole), evaluated(&parts));
+    for name in ["model.safetensors", "exp_avg.safetensors", "exp_avg_sq.safetensors"] {
+        assert!(workshop.checkpoint("whole", name) == workshop.checkpoint("parts", name), "{name}");
+    }
+
+    // It learns: the answers are a simple rule.
+    let loss = |line: &Value| line["loss"].as_f64().expect("a loss");
+    assert!(loss(&whole[0]) > loss(&whole[whole.len() - 2]) + 0.5);
+}
+
+#[test]
+fn a_signal_finishes_the_step_saves_and_ends_with_130() {
+    let workshop = Workshop::new();
+    let out = ["--out", "run", "--set", "steps=100000", "--set", "evaluate.every=100000"];
+    let mut child =
+        workshop.command(&out).stderr(Stdio::piped()).spawn().expect("the program starts");
+    let metrics = workshop.path("run").join("metrics.jsonl");
+    while fs_err::read_to_string(&metrics).is_ok_and(|text| text.lines().count() < 3)
+        || !metrics.exists()
+    {
+        assert!(child.try_wait().expect("a child").is_none(), "it ended by itself");
+        std::thread::sleep(Duration::from_millis(10));
+    }
+    let killed = Command::new("kill").args(["-TERM", &child.id().to_string()]).status();
+    assert!(killed.expect("`kill` is there").success());
+    let output = child.wait_with_output().expect("it ends");
+    let said = String::from_utf8(output.stderr).expect("text");
+    assert_eq!(output.status.code(), Some(130), "{said}");
+    assert!(said.contains("hint: run the same command again to go on from there"), "{said}");
+    let steps = workshop.metrics("run").len();
+    let saved = workshop.path("run").join(format!("checkpoints/step-{steps:07}"));
+    assert!(saved.exists(), "{}", saved.display());
+}
+
+#[track_caller]
+fn check(arguments: &[&str], expected: &Expect) {
+    let workshop = Workshop::new();
+    let output = workshop.train(arguments);
+    let said = String::from_utf8(output.stderr).expect("text");
+    assert_eq!(output.status.code(), Some(2), "{said}");
+    let lines: Vec<&str> = said.lines().filter(|line| !line.starts_with("warning")).collect();
+    let golden = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/golden");
+    let said = lines.join("\n").replace(&golden.display().to_string(), "GOLDEN");
+    expected.assert_eq(&said);
+    assert!(!workshop.path("runs").exists(), "something was written");
+}
+
+#[test]
+fn what_does_not_fit_is_refused_before_the_first_step() {
+    check(
+        &["--set", "batch.sequence_length=128"],
+        &expect![[r#"
+        error: `batch.sequence_length` is 128, but `GOLDEN/llama` has 64 positions (`max_position_embeddings`)
+        hint: set `batch.sequence_length` to 64 or less"#]],
+    );
+    check(
+        &["--set", "data.train=demo-tran"],
+        &expect![
+            "error: failed to open file `demo-tran-text.idx`: No such file or directory (os error 2)"
+        ],
+    );
+    check(
+        &["--set", "epochs=0.1", "--set", "steps=null"],
+        &expect![[r#"
+        error: 12 documents do not fill one global batch of 4
+        hint: raise `epochs`, or lower `batch.global`"#]],
+    );
+    check(
+        &["--set", "schedule.warmup_steps=9"],
+        &expect![[r#"
+        error: `schedule.warmup_steps` is 9, but the schedule ends after 8 steps
+        hint: a warm-up is usually 1 to 10 % of the run"#]],
+    );
+    check(
+        &["--set", "data.pad_id=48"],
+        &expect!["error: `data.pad_id` is 48, but the base model's vocabulary has 48"],
+    );
+}
+
+#[test]
+fn a_run_is_not_resumed_with_other_settings() {
+    let workshop = Workshop::new();
+    workshop.succeed(&["--out", "run", "--stop-after", "2"]);
+    let output = workshop.train(&["--out", "run", "--set", "optimizer.lr=0.5"]);
+    let said = String::from_utf8(output.stderr).expect("text");
+    assert_eq!(output.status.code(), Some(2), "{said}");
+    assert!(
+        said.contains("`run` holds a run with other settings: `optimizer.lr`: 0.01 -> 0.5"),
+        "{said}"
+    );
+}
