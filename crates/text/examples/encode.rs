@@ -2,7 +2,7 @@
 //!
 //! `cargo run --release -p text --example encode -- tokenizer.model '<|im_start|>' '<|im_end|>' < texts > ids`
 
-use std::io::{self, BufRead, BufWriter, Write};
+use std::io::{self, BufRead, Write};
 use std::path::Path;
 
 use anyhow::{Context, bail};
@@ -15,7 +15,7 @@ fn main() -> anyhow::Result<()> {
     };
     let tokenizer = Tokenizer::sentencepiece(Path::new(model), extra)?;
     let mut encoder = tokenizer.encoder();
-    let mut output = BufWriter::new(io::stdout().lock());
+    let mut output = io::stdout().lock();
     let mut ids = Vec::new();
     for (line, text) in io::stdin().lock().lines().enumerate() {
         let text: String = serde_json::from_str(&text?)
