@@ -1,6 +1,6 @@
 //! An exported folder, as transformers sees it.
 
-mod workplace;
+mod tiny_run;
 
 use std::path::Path;
 use std::process::Command;
@@ -9,14 +9,15 @@ use serde_json::json;
 use shards::Role;
 use tch::{Device, Kind, Tensor};
 use text::{Conversation, Message};
+use tiny_run::{TinyRun, fails, succeeds};
 use trainer::hf_tokenizer;
 use trainer::llama_config::LlamaConfig;
 use trainer::params::Model;
 use trainer::sample::{Options, Sampler};
 use trainer::weights;
-use workplace::Workplace;
 
 /// The Python with transformers that `scripts/test` sets up; none, with a word about it, where it is not at hand.
+#[expect(clippy::print_stderr, reason = "a test that does not run says so")]
 fn python() -> Option<String> {
     let python = std::env::var("PYTHON_FOR_TESTS").ok();
     assert!(
@@ -24,27 +25,34 @@ fn python() -> Option<String> {
         "`PYTHON_FOR_TESTS` is not set"
     );
     if python.is_none() {
-        println!("skipped: `PYTHON_FOR_TESTS` names no Python with transformers");
+        eprintln!("skipped: `PYTHON_FOR_TESTS` names no Python with transformers");
     }
     python
 }
 
 /// A trained run in `run`.
-fn trained() -> Workplace {
-    let place = Workplace::new();
-    place.done(&["train", "--config", "run.yaml", "--out", "run"]);
-    place
+fn trained() -> TinyRun {
+    let run = TinyRun::new(4, "");
+    succeeds(&mut run.train("run", &[]));
+    run
+}
+
+/// `trainer export run --out model` and more.
+fn export(run: &TinyRun, more: &[&str]) -> Command {
+    let mut command = run.command("export");
+    command.args(["run", "--out", "model"]).args(more);
+    command
 }
 
 #[test]
 fn transformers_has_our_logits_our_ids_and_our_answer() {
     let Some(python) = python() else { return };
-    let place = trained();
-    let words = ["export", "run", "--out", "model", "--dtype", "f32", "--max-shard-size", "0.0001"];
-    let said = place.done(&words);
+    let run = trained();
+    let output = succeeds(&mut export(&run, &["--dtype", "f32", "--max-shard-size", "0.0001"]));
+    let said = String::from_utf8_lossy(&output.stderr);
     assert!(said.contains("read back and compared"), "{said}");
 
-    let folder = place.path("model");
+    let folder = run.path("model");
     let tokenizer = hf_tokenizer::open_folder(&folder).unwrap();
     let mut model = Model::zeros(LlamaConfig::read(&folder).unwrap(), Kind::Float, Device::Cpu);
     weights::load(&folder, &mut model).unwrap();
@@ -81,7 +89,7 @@ fn transformers_has_our_logits_our_ids_and_our_answer() {
             })
         })
         .collect();
-    let expected = place.path("expected.json");
+    let expected = run.path("expected.json");
     shards::atomic::write(&expected, json!(cases).to_string().as_bytes()).unwrap();
     let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/python/open_export.py");
     let output = Command::new(python).arg(script).arg(&folder).arg(&expected).output().unwrap();
@@ -91,11 +99,12 @@ fn transformers_has_our_logits_our_ids_and_our_answer() {
 
 #[test]
 fn what_is_exported_answers_as_the_run_does() {
-    let place = trained();
-    place.done(&["export", "run", "--out", "model", "--dtype", "f32"]);
+    let run = trained();
+    succeeds(&mut export(&run, &["--dtype", "f32"]));
     let answer = |model: &str| {
-        let words = ["sample", model, "--prompt", "3 + 1?", "--max-new-tokens", "8"];
-        String::from_utf8(place.trainer(&words).stdout).unwrap()
+        let mut sample = run.command("sample");
+        sample.args([model, "--prompt", "What comes after 3?", "--max-new-tokens", "8"]);
+        succeeds(&mut sample).stdout
     };
     assert_eq!(answer("model"), answer("run"));
     assert_eq!(answer("model"), answer("run/checkpoints/step-0000004"));
@@ -103,34 +112,38 @@ fn what_is_exported_answers_as_the_run_does() {
 
 #[test]
 fn an_export_replaces_nothing_that_it_was_not_told_to() {
-    let place = trained();
-    let export = ["export", "run", "--out", "model"];
-    let forced = ["export", "run", "--out", "model", "--force"];
-    place.done(&export);
-    place.refused(&export, "`model` is there already");
-    place.done(&forced);
-    place.refused(
-        &["export", "run", "--out", "shards", "--force"],
-        "something else than an exported model",
-    );
-    place.refused(&["export", "base", "--out", "other"], "neither a checkpoint nor a run");
-    assert!(!place.path("other").exists());
+    let run = trained();
+    succeeds(&mut export(&run, &[]));
+    fails(&mut export(&run, &[]), 2, &["`model` is there already", "--force"]);
+    succeeds(&mut export(&run, &["--force"]));
+
+    let mut over_shards = run.command("export");
+    over_shards.args(["run", "--out", "shards", "--force"]);
+    fails(&mut over_shards, 2, &["something else than an exported model"]);
+    let mut of_base = run.command("export");
+    of_base.args(["base", "--out", "other"]);
+    fails(&mut of_base, 2, &["neither a checkpoint nor a run"]);
+    assert!(!run.path("other").exists());
 }
 
 #[test]
 fn answers_to_a_file_of_prompts_are_counted() {
-    let place = trained();
-    place.done(&["export", "run", "--out", "model"]);
-    let prompts = r#"{"messages": [{"role": "user", "content": "1 + 1?"}], "answer": "no such answer", "id": 5}"#;
-    shards::atomic::write(&place.path("p.jsonl"), prompts.as_bytes()).unwrap();
-    let sample =
-        ["sample", "model", "--prompts", "p.jsonl", "--out", "a.jsonl", "--max-new-tokens", "4"];
-    let said = place.done(&sample);
+    let run = trained();
+    succeeds(&mut export(&run, &[]));
+    let prompts = run.path("p.jsonl");
+    let write = |text: &str| shards::atomic::write(&prompts, text.as_bytes()).unwrap();
+    let sample = || {
+        let mut sample = run.command("sample");
+        sample.args(["model", "--prompts", "p.jsonl", "--out", "a.jsonl", "--max-new-tokens", "4"]);
+        sample
+    };
+    write(r#"{"messages": [{"role": "user", "content": "1?"}], "answer": "none such", "id": 5}"#);
+    let output = succeeds(&mut sample());
+    let said = String::from_utf8_lossy(&output.stderr);
     assert!(said.contains("0 of 1 answers are exactly as expected"), "{said}");
-    let line = fs_err::read_to_string(place.path("a.jsonl")).unwrap();
-    let line: serde_json::Value = serde_json::from_str(&line).unwrap();
+    let line: serde_json::Value = serde_json::from_slice(&run.bytes("a.jsonl")).unwrap();
     assert_eq!((&line["id"], &line["correct"]), (&json!(5), &json!(false)));
 
-    shards::atomic::write(&place.path("p.jsonl"), br#"{"messages": [{"role": "cat"}]}"#).unwrap();
-    place.refused(&sample, "p.jsonl:1: missing field `content`");
+    write(r#"{"messages": [{"role": "cat"}]}"#);
+    fails(&mut sample(), 2, &["p.jsonl:1: missing field `content`"]);
 }

@@ -1,0 +1,105 @@
+//! A run that was stopped and resumed is the run that was never stopped, to the bit; and what is damaged is named.
+
+mod tiny_run;
+
+use fs_err as fs;
+use serde_json::Value;
+use tiny_run::{TinyRun, fails, succeeds};
+
+const FILES: [&str; 4] =
+    ["model.safetensors", "exp_avg.safetensors", "exp_avg_sq.safetensors", "checkpoint.json"];
+
+/// What a run measured, without the times.
+fn metrics(run: &TinyRun, out: &str) -> Vec<Value> {
+    let text = String::from_utf8(run.bytes(format!("{out}/metrics.jsonl"))).expect("text");
+    let lines = text.lines().map(|line| {
+        let mut line: Value = serde_json::from_str(line).expect("JSON");
+        let times = ["seconds", "data_seconds", "tokens_per_second"];
+        line.as_object_mut().expect("an object").retain(|key, _| !times.contains(&key.as_str()));
+        line
+    });
+    lines.collect()
+}
+
+#[track_caller]
+fn check_same(run: &TinyRun, a: &str, b: &str) {
+    for file in FILES {
+        let in_checkpoint = |out: &str| run.bytes(format!("{out}/checkpoints/step-0000008/{file}"));
+        assert!(in_checkpoint(a) == in_checkpoint(b), "{file} differs between `{a}` and `{b}`");
+    }
+    assert_eq!(metrics(run, a), metrics(run, b));
+}
+
+#[test]
+fn eight_steps_are_three_and_five_to_the_bit() {
+    for more in ["", "precision: bf16\nrecompute: all\n"] {
+        let run = TinyRun::new(8, more);
+        succeeds(&mut run.train("whole", &[]));
+        succeeds(&mut run.train("parts", &["--stop-after", "3"]));
+        succeeds(&mut run.train("parts", &[]));
+        check_same(&run, "whole", "parts");
+    }
+}
+
+#[test]
+fn an_interrupted_run_saves_and_goes_on() {
+    let run = TinyRun::new(8, "");
+    succeeds(&mut run.train("whole", &[]));
+
+    // Stopped by the signal itself, wherever it comes: at once, or when some steps are done.
+    let mut child = run.train("parts", &[]).spawn().expect("the program starts");
+    let metrics = run.path("parts/metrics.jsonl");
+    while child.try_wait().expect("a child").is_none() {
+        if fs::read_to_string(&metrics).is_ok_and(|text| text.lines().count() >= 2) {
+            let pid = child.id().to_string();
+            std::process::Command::new("kill").args(["-INT", &pid]).status().expect("kill runs");
+            break;
+        }
+    }
+    let status = child.wait().expect("a child");
+    assert!(matches!(status.code(), Some(130 | 0)), "{status}");
+    succeeds(&mut run.train("parts", &[]));
+    check_same(&run, "whole", "parts");
+}
+
+#[test]
+fn a_damaged_checkpoint_is_named_and_so_is_the_one_to_go_on_from() {
+    let run = TinyRun::new(8, "checkpoint: {every: 3}\n");
+    succeeds(&mut run.train("run", &["--stop-after", "6"]));
+    let newest = "run/checkpoints/step-0000006";
+
+    let check = |name: &str, damage: fn(&mut Vec<u8>), complaint: &str| {
+        let path = run.path(newest).join(name);
+        let whole = fs::read(&path).expect("read");
+        let mut damaged = whole.clone();
+        damage(&mut damaged);
+        shards::atomic::write(&path, &damaged).expect("written");
+        fails(&mut run.train("run", &[]), 2, &[newest, name, complaint, "step-0000003"]);
+        shards::atomic::write(&path, &whole).expect("written");
+    };
+    check("exp_avg.safetensors", |bytes| bytes[5000] ^= 1, "was changed after it was written");
+    check("model.safetensors", |bytes| bytes.truncate(100), "has 100 bytes, expected");
+    check("config.json", |bytes| bytes.push(b' '), "bytes, expected");
+    check("checkpoint.json", |bytes| bytes.truncate(40), "is damaged");
+    let missing = "exp_avg_sq.safetensors";
+    fs::remove_file(run.path(newest).join(missing)).expect("removed");
+    fails(&mut run.train("run", &[]), 2, &[newest, missing, "step-0000003"]);
+
+    // What the message says to do helps.
+    fs::remove_dir_all(run.path(newest)).expect("removed");
+    succeeds(&mut run.train("run", &[]));
+    succeeds(&mut run.train("whole", &[]));
+    check_same(&run, "whole", "run");
+}
+
+#[test]
+fn only_the_newest_checkpoints_are_kept() {
+    let run = TinyRun::new(8, "checkpoint: {every: 2, keep: 2}\n");
+    succeeds(&mut run.train("run", &[]));
+    let entries = fs::read_dir(run.path("run/checkpoints")).expect("a folder");
+    let mut names: Vec<_> = entries
+        .map(|entry| entry.expect("an entry").file_name().into_string().expect("a name"))
+        .collect();
+    names.sort();
+    assert_eq!(names, ["step-0000006", "step-0000008"]);
+}
