@@ -58,10 +58,7 @@ impl Scan {
     pub(crate) fn merge(&mut self, rules: &Rules, text: &str) {
         #[cfg(target_arch = "x86_64")]
         if is_x86_feature_detected!("avx2") {
-            #[expect(
-                unsafe_code,
-                reason = "eight urgencies are compared at a time: long parts take half the time"
-            )]
+            #[expect(unsafe_code, reason = "eight urgencies are compared at a time")]
             // SAFETY: the processor has the one feature that the function is compiled for.
             unsafe {
                 self.merge_with_avx2(rules, text);
