@@ -4,8 +4,8 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use anyhow::Result;
-use cli::{BadInput, bail_input};
 use clap::{Args, Parser, Subcommand, ValueEnum};
+use cli::{BadInput, bail_input};
 use tch::Kind;
 use text::Tokenizer;
 use trainer::config::Config;
@@ -105,6 +105,9 @@ struct InitArgs {
     /// Base of RoPE's frequencies
     #[arg(long, value_name = "X", default_value_t = 10_000.0)]
     rope_theta: f64,
+    /// Standard deviation of the random weights
+    #[arg(long, value_name = "X", default_value_t = 0.02)]
+    initializer_range: f64,
     /// Seeds the random weights
     #[arg(long, value_name = "N", default_value_t = 0)]
     seed: i64,
@@ -190,7 +193,7 @@ fn run(command: Command) -> Result<()> {
 }
 
 fn init(args: InitArgs) -> Result<()> {
-    if args.hidden_size % args.heads != 0 {
+    if !args.hidden_size.is_multiple_of(args.heads) {
         bail_input!(
             "`--hidden-size` {} cannot be shared by {} heads evenly",
             args.hidden_size,
@@ -215,7 +218,7 @@ fn init(args: InitArgs) -> Result<()> {
         rms_norm_eps: 1e-5,
         rope_theta: args.rope_theta,
         rope_scaling: RopeScaling::Default,
-        initializer_range: 0.02,
+        initializer_range: args.initializer_range,
         bos_token_id: tokenizer.as_ref().and_then(Tokenizer::bos_id),
         eos_token_ids: tokenizer.as_ref().and_then(Tokenizer::eos_id).into_iter().collect(),
     };
