@@ -279,18 +279,91 @@ mod tests {
 
     #[test]
     fn mistakes_are_found_where_they_are_made() {
-        check_error("a:\n  datasets:\n    - orca-chat:\n        val_spilt: 0.1\n", &expect![[""]]);
-        check_error("b:\n  rng_sed: 1\n", &expect![[""]]);
-        check_error("a:\n  datasets:\n    - alpaca\n    - orca_chatt\n", &expect![[""]]);
-        check_error("a:\n  datasets:\n    - orca_chatt:\n        fraction: 1\n", &expect![[""]]);
-        check_error("a:\n  datasets:\n    - alpaca:\n      fraction: 1\n", &expect![[""]]);
-        check_error("a:\n  datasets: [alpaca: {val_split: much}]\n", &expect![[""]]);
-        check_error("a:\n  datasets: [alpaca: {val_split: 1.0}]\n", &expect![[""]]);
-        check_error("a:\n  datasets: [alpaca: {max_val_set: yes}]\n", &expect![[""]]);
-        check_error("a:\n  datasets: [hellaswag]\n", &expect![[""]]);
-        check_error("a:\n  datasets: [alpaca]\n", &expect![[""]]);
-        check_error("aa:\n  datasets: [alpaca]\n", &expect![[""]]);
-        check_error("a:\n", &expect![[""]]);
+        check_error(
+            "a:\n  datasets:\n    - orca-chat:\n        val_spilt: 0.1\n",
+            &expect![[r#"
+            mix.yaml:4:9: unknown key `val_spilt`
+              |
+            4 |         val_spilt: 0.1
+              |         ^
+            hint: did you mean `val_split`?"#]],
+        );
+        check_error(
+            "b:\n  rng_sed: 1\n",
+            &expect![[r#"
+            mix.yaml:2:3: unknown key `rng_sed`
+              |
+            2 |   rng_sed: 1
+              |   ^
+            hint: did you mean `rng_seed`?"#]],
+        );
+        check_error(
+            "a:\n  datasets:\n    - alpaca\n    - orca_chatt\n",
+            &expect![[r#"
+            mix.yaml:4:7: unknown dataset `orca_chatt`
+              |
+            4 |     - orca_chatt
+              |       ^
+            hint: did you mean `orca-chat`?"#]],
+        );
+        check_error(
+            "a:\n  datasets:\n    - orca_chatt:\n        fraction: 1\n",
+            &expect![[r#"
+            mix.yaml:3:7: unknown dataset `orca_chatt`
+              |
+            3 |     - orca_chatt:
+              |       ^
+            hint: did you mean `orca-chat`?"#]],
+        );
+        check_error(
+            "a:\n  datasets:\n    - alpaca:\n      fraction: 1\n",
+            &expect![[r#"
+            mix.yaml:3:7: a second name, `fraction`, in the entry of `alpaca`: indent the keys of `alpaca` deeper than its name
+              |
+            3 |     - alpaca:
+              |       ^"#]],
+        );
+        check_error(
+            "a:\n  datasets: [alpaca: {val_split: much}]\n",
+            &expect![[r#"
+            mix.yaml:2:23: found string "much", expected a share of the rows such as `0.2`, or a number of rows such as `100`
+              |
+            2 |   datasets: [alpaca: {val_split: much}]
+              |                       ^"#]],
+        );
+        check_error(
+            "a:\n  datasets: [alpaca: {val_split: 1.0}]\n",
+            &expect![[r#"
+            mix.yaml:2:34: `1.0` is no share: expected 0.0 or more and less than 1.0
+              |
+            2 |   datasets: [alpaca: {val_split: 1.0}]
+              |                                  ^"#]],
+        );
+        check_error(
+            "a:\n  datasets: [alpaca: {max_val_set: yes}]\n",
+            &expect![[r#"
+            mix.yaml:2:36: this is not a value of the expected type, a whole number, not negative
+              |
+            2 |   datasets: [alpaca: {max_val_set: yes}]
+              |                                    ^"#]],
+        );
+        check_error(
+            "a:\n  datasets: [hellaswag]\n",
+            &expect!["mix.yaml:2:14: the dataset `hellaswag` is not supported"],
+        );
+        check_error(
+            "a:\n  datasets: [alpaca]\n",
+            &expect![[r#"
+            `output_dir` is set in none of the sections
+            hint: add it to a section, or give `--output_dir`"#]],
+        );
+        check_error(
+            "aa:\n  datasets: [alpaca]\n",
+            &expect![[r#"
+            section `a` stands in no configuration file
+            hint: did you mean `aa`?"#]],
+        );
+        check_error("a:\n", &expect!["mix.yaml: the section `a` is empty"]);
     }
 
     #[test]
@@ -300,7 +373,7 @@ mod tests {
         sections.add(&Yaml::from_text("mix.yaml", yaml)).unwrap();
         let merged = sections.merge(&["a".into(), "b".into()]).unwrap();
         let json = serde_json::to_string(&merged).unwrap();
-        expect![[""]].assert_eq(&json);
+        expect![[r#"{"datasets":[{"soda":{}},{"MegaCode2":{"fraction":0.5}}],"datasets_extra":[],"rng_seed":2,"cache_dir":"c","eval_size":null,"vocab_extra_ids_list":"<|im_start|>,<|im_end|>","dataset_impl":"mmap","output_dir_suffix":""}"#]].assert_eq(&json);
     }
 
     #[test]

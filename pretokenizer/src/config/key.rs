@@ -99,7 +99,7 @@ impl<'de> Deserialize<'de> for ValSplit {
                     Ok(ValSplit::Fraction(share))
                 } else {
                     let message =
-                        format!("`{share}` is no share: expected 0.0 or more and less than 1.0");
+                        format!("`{share:?}` is no share: expected 0.0 or more and less than 1.0");
                     Err(E::custom(message))
                 }
             }

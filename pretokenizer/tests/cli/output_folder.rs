@@ -1,12 +1,10 @@
 //! The folder of a run: whole, or not there; and never the worse for a run that failed.
 
-mod workplace;
-
 use std::process::Command;
 use std::time::{Duration, Instant};
 
+use crate::workplace::{Outcome, Workplace};
 use serde_json::Value;
-use workplace::{Outcome, Workplace};
 
 const JOKES: &str = ".cache/joke_explaination.jsonl";
 
@@ -90,7 +88,7 @@ fn a_run_that_is_interrupted_leaves_what_was_there_and_says_so() {
     let workplace = built(&[]);
     let before = workplace.files("");
     let manifest = workplace.read("out/manifest.json");
-    workplace.write(JOKES, jokes(60_000));
+    workplace.write(JOKES, jokes(20_000));
     let child = workplace.command(&["--configs", "a", "--threads", "1"]).spawn();
     let mut child = child.expect("the program can be started");
     // Interrupted once it writes: its folder beside the output shows that.

@@ -7,18 +7,18 @@ use fs_err as fs;
 use tempfile::TempDir;
 
 /// A folder with configurations and data, in which the program runs.
-pub struct Workplace {
+pub(crate) struct Workplace {
     folder: TempDir,
 }
 
 impl Workplace {
     /// An empty folder.
-    pub fn new() -> Self {
+    pub(crate) fn new() -> Self {
         Self { folder: tempfile::tempdir().expect("a temporary folder can be made") }
     }
 
     /// A folder with the demo's tokenizer and a configuration of one section, `a`, with these datasets.
-    pub fn with_datasets(datasets: &str) -> Self {
+    pub(crate) fn with_datasets(datasets: &str) -> Self {
         let workplace = Self::new();
         let model = Path::new(env!("CARGO_MANIFEST_DIR")).join("../data/demo/tokenizer.model");
         workplace.write("demo.model", fs::read(model).expect("the demo has a tokenizer"));
@@ -33,19 +33,19 @@ impl Workplace {
     }
 
     /// The folder itself.
-    pub fn path(&self) -> &Path {
+    pub(crate) fn path(&self) -> &Path {
         self.folder.path()
     }
 
     /// Writes a file, and the folders that it needs.
-    pub fn write(&self, name: &str, content: impl AsRef<[u8]>) {
+    pub(crate) fn write(&self, name: &str, content: impl AsRef<[u8]>) {
         let path = self.path().join(name);
         fs::create_dir_all(path.parent().expect("a file stands in a folder")).expect("writable");
         shards::atomic::write(&path, content.as_ref()).expect("writable");
     }
 
     /// The program, with these arguments after `build`.
-    pub fn command(&self, arguments: &[&str]) -> Command {
+    pub(crate) fn command(&self, arguments: &[&str]) -> Command {
         let mut command = Command::new(env!("CARGO_BIN_EXE_pretokenizer"));
         command.current_dir(self.path()).arg("build").args(arguments);
         command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
@@ -53,12 +53,12 @@ impl Workplace {
     }
 
     /// Runs the program to its end.
-    pub fn run(&self, arguments: &[&str]) -> Outcome {
+    pub(crate) fn run(&self, arguments: &[&str]) -> Outcome {
         Outcome::of(self.command(arguments).output().expect("the program can be started"))
     }
 
     /// The names of all files below a folder, sorted.
-    pub fn files(&self, folder: &str) -> Vec<String> {
+    pub(crate) fn files(&self, folder: &str) -> Vec<String> {
         let root = self.path().join(folder);
         let mut found = Vec::new();
         let mut folders = vec![root.clone()];
@@ -79,39 +79,39 @@ impl Workplace {
     }
 
     /// A file's content.
-    pub fn read(&self, name: &str) -> Vec<u8> {
+    pub(crate) fn read(&self, name: &str) -> Vec<u8> {
         fs::read(self.path().join(name)).expect("the file is there")
     }
 }
 
 /// How a run ended.
 #[derive(Debug)]
-pub struct Outcome {
+pub(crate) struct Outcome {
     /// The exit code.
-    pub code: Option<i32>,
+    pub(crate) code: Option<i32>,
     /// Standard output.
-    pub out: String,
+    pub(crate) out: String,
     /// Standard error.
-    pub err: String,
+    pub(crate) err: String,
 }
 
 impl Outcome {
     /// Of a process that has ended.
-    pub fn of(output: Output) -> Self {
+    pub(crate) fn of(output: Output) -> Self {
         let text = |bytes| String::from_utf8(bytes).expect("the program writes UTF-8");
         Self { code: output.status.code(), out: text(output.stdout), err: text(output.stderr) }
     }
 
     /// The run must have gone well.
     #[track_caller]
-    pub fn ok(self) -> Self {
+    pub(crate) fn ok(self) -> Self {
         assert_eq!(self.code, Some(0), "{}", self.err);
         self
     }
 }
 
 /// The reference's inputs and outputs, if they are at hand; on CI they must be.
-pub fn oracle() -> Option<PathBuf> {
+pub(crate) fn oracle() -> Option<PathBuf> {
     let oracle = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../shared/oracle");
     if oracle.is_dir() {
         return Some(oracle.canonicalize().expect("it is there"));

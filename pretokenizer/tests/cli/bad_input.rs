@@ -1,13 +1,11 @@
 //! What a user gets wrong: the message says where and what, the exit code is 2, and nothing is written.
 
-mod workplace;
-
 use std::io::Write;
 
+use crate::workplace::Workplace;
 use flate2::Compression;
 use flate2::write::GzEncoder;
 use fs_err as fs;
-use workplace::Workplace;
 
 const JOKES: &str = ".cache/joke_explaination.jsonl";
 
@@ -43,7 +41,7 @@ fn check_jokes(content: &[u8], expected: &[&str]) {
 fn a_mistyped_key_has_a_place_and_a_suggestion() {
     let workplace = Workplace::with_datasets("[joke: {fracton: 0.5}]");
     let expected =
-        ["error: configs/a.yaml:2:20: unknown key `fracton`", "did you mean `fraction`?"];
+        ["error: configs/a.yaml:2:21: unknown key `fracton`", "did you mean `fraction`?"];
     check(&workplace, &["--configs", "a"], &expected);
 }
 

@@ -1,14 +1,14 @@
 //! The bytes of the reference: every file that it wrote comes out again, on one thread and on many.
 
-mod workplace;
-
 use std::collections::BTreeMap;
 use std::path::Path;
 
+use crate::workplace::{Workplace, oracle};
 use fs_err as fs;
 use pretokenizer::config::ValSplit;
-use serde_json::Value;
-use workplace::{Workplace, oracle};
+use pretokenizer::split;
+use serde_json::{Value, json};
+use shards::rng::{NumpyRandom, TorchGenerator};
 
 /// A workplace with the inputs of an oracle, in which a run can write.
 fn inputs(folder: &Path) -> Workplace {
@@ -72,39 +72,54 @@ fn check_scenario(name: &str) {
     let Some(oracle) = oracle() else { return };
     let workplace = inputs(&oracle.join("scenarios"));
     if name == "mix" {
-        fs::create_dir_all(workplace.path().join("emozilla/soda_synthetic_dialogue"))
-            .expect("writable");
-        workplace.write("emozilla/soda_synthetic_dialogue/train.jsonl", soda_dialogue(&oracle));
+        write_missing_inputs(&oracle, &workplace);
     }
     let sums = oracle.join("scenarios/expected/SHA256SUMS");
     let output = format!("{name}_tiny");
     check(&workplace, &[name, "tiny"], &format!("out/{output}"), &expected(&sums, &output));
 }
 
-/// The oracle lacks one input of the scenario `mix`; what matters of it stands in the outputs.
-fn soda_dialogue(oracle: &Path) -> String {
-    let lines = |split: &str, place: usize, n: usize| -> Vec<String> {
+/// The oracle lacks two inputs of the scenario `mix`; what matters of them stands in the outputs.
+fn write_missing_inputs(oracle: &Path, workplace: &Workplace) {
+    let documents = |split: &str, place: usize, n: usize| -> Vec<String> {
         let path = oracle.join(format!("scenarios/expected/mix_tiny/mix-{split}.jsonl"));
         let text = fs::read_to_string(path).expect("the oracle can be read");
-        let line = |line: &str| {
+        let document = |line: &str| {
             let value: Value = serde_json::from_str(line).expect("a line is JSON");
             value["text"].as_str().expect("a line has a text").to_string()
         };
-        text.lines().skip(place).take(n).map(line).collect()
+        text.lines().skip(place).take(n).map(document).collect()
     };
-    // Where the dataset's documents stand, by the statistics.
-    let (train, val) = (lines("train", 754, 32), lines("val", 116, 8));
+    let jsonl = |rows: Vec<Value>| rows.iter().map(|row| format!("{row}\n")).collect::<String>();
+    // Where a dataset's documents stand, and how many rows it had, follows from the statistics.
+
     let (train_rows, val_rows) =
-        pretokenizer::split::sklearn(40, Some(ValSplit::Fraction(0.2))).expect("forty rows divide");
-    let mut rows = vec![String::new(); 40];
-    for (row, document) in train_rows.into_iter().zip(train).chain(val_rows.into_iter().zip(val)) {
-        let conversation = document
-            .replace("<|im_start|>user\n", "User: ")
-            .replace("<|im_end|>\n<|im_start|>assistant\n", "\nAssistant: ")
-            .replace("<|im_end|>\n", "");
-        rows[row] = serde_json::json!({ "conversation": conversation }).to_string() + "\n";
+        split::sklearn(40, Some(ValSplit::Fraction(0.2))).expect("forty rows divide");
+    let order = train_rows.into_iter().chain(val_rows);
+    let mut rows = vec![Value::Null; 40];
+    for (row, text) in order.zip([documents("train", 754, 32), documents("val", 116, 8)].concat()) {
+        let text = text.replace("<|im_start|>user\n", "User: ");
+        let text = text.replace("<|im_end|>\n<|im_start|>assistant\n", "\nAssistant: ");
+        rows[row] = json!({ "conversation": text.replace("<|im_end|>\n", "") });
     }
-    rows.concat()
+    workplace.write("emozilla/soda_synthetic_dialogue/train.jsonl", jsonl(rows));
+
+    // Of 75 train rows 33 were used: the second draw of the stream, behind the 18 of 24 of `dolphin-mix`.
+    let mut generator = TorchGenerator::new(287_631_038_922);
+    let (train_rows, val_rows) = split::torch(78, Some(ValSplit::Fraction(0.05)), &mut generator)
+        .expect("any number of rows divides");
+    let mut stream = NumpyRandom::new(42);
+    stream.choice(24, 18);
+    let used = stream.choice(75, 33).into_iter().map(|i| train_rows[i]).chain(val_rows);
+    let unused = json!({ "instruction": "never seen", "input": "", "output": "never seen" });
+    let mut rows = vec![unused; 78];
+    for (row, text) in used.zip([documents("train", 213, 33), documents("val", 26, 3)].concat()) {
+        let text = text.trim_start_matches("<|im_start|>user\n").trim_end_matches("<|im_end|>\n");
+        let turns = text.split_once("<|im_end|>\n<|im_start|>assistant\n");
+        let (question, answer) = turns.expect("a question and an answer");
+        rows[row] = json!({ "instruction": question, "input": "", "output": answer });
+    }
+    workplace.write("yahma/alpaca-cleaned/alpaca_data_cleaned.jsonl", jsonl(rows));
 }
 
 #[test]

@@ -1,0 +1,6 @@
+//! The program as a user meets it: arguments and files in, exit code, messages and files out.
+
+mod workplace; // a working directory, and the program run in it
+mod oracle; // the reference's bytes
+mod output_folder; // whole, or not there
+mod bad_input; // what a user gets wrong
