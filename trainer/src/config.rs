@@ -4,12 +4,13 @@
 //! between two keys is checked here too, before anything is loaded; what concerns the data and the base model is
 //! checked where those are opened. Paths are relative to the folder in which the program is started.
 
+mod settings;
+
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
 use cli::{BadInput, Yaml, YamlError, bail_input};
 use serde::{Deserialize, Serialize};
-use serde_json::Value;
 use shards::Role;
 
 /// Everything that defines a run.
@@ -308,7 +309,7 @@ impl Config {
         let config: Self = if settings.is_empty() {
             file.parse().bad_input()?
         } else {
-            let merged = merge(&file, settings)?;
+            let merged = settings::merge(&file, settings)?;
             // A mistake in the file is shown where it is in the file, and not in the merged text.
             merged
                 .parse()
@@ -432,36 +433,6 @@ fn above_zero(key: &str, value: f64) -> Result<()> {
     if !(value > 0.0 && value.is_finite()) {
         bail_input!("`{key}` is {value}, expected more than 0");
     }
-    Ok(())
-}
-
-/// The file with the settings laid over it, as YAML text, one key a line.
-fn merge(file: &Yaml, settings: &[String]) -> Result<Yaml> {
-    let mut tree: Value = file.parse().bad_input()?;
-    for setting in settings {
-        let Some((key, value)) = setting.split_once('=') else {
-            bail_input!("`--set {setting}` has no `=`\nhint: write `--set optimizer.lr=1e-5`");
-        };
-        let value = Yaml::from_text(format!("--set {key}"), value).parse().bad_input()?;
-        put(&mut tree, key, value).with_context(|| format!("--set {setting}")).bad_input()?;
-    }
-    let text = serde_json::to_string_pretty(&tree).context("writing the merged configuration")?;
-    Ok(Yaml::from_text(format!("{} with --set {}", file.name(), settings.join(" ")), text))
-}
-
-/// Puts a value at a dotted key; groups that are not there yet come into being.
-fn put(tree: &mut Value, key: &str, value: Value) -> Result<()> {
-    let mut place = tree;
-    for part in key.split('.') {
-        if place.is_null() {
-            *place = Value::Object(serde_json::Map::new());
-        }
-        let Some(group) = place.as_object_mut() else {
-            bail_input!("`{part}` cannot be set: what stands before it is a value and not a group");
-        };
-        place = group.entry(part).or_insert(Value::Null);
-    }
-    *place = value;
     Ok(())
 }
 
