@@ -27,7 +27,6 @@ struct Question {
 pub(crate) fn load(context: &mut Context<'_>) -> anyhow::Result<Loaded> {
     let files = context.files("openai/webgpt_comparisons", None, "train")?;
     let rows: Vec<Row> = context.reader.rows(&files)?;
-    let n = rows.len();
     let mut place: HashMap<String, usize> = HashMap::new();
     let mut questions: Vec<(String, Vec<(String, f64)>)> = Vec::new();
     let mut dropped = 0;
@@ -51,7 +50,6 @@ pub(crate) fn load(context: &mut Context<'_>) -> anyhow::Result<Loaded> {
             }
         }
     }
-    debug_assert!(questions.len() <= n);
     let sample = |(question, answers): (String, Vec<(String, f64)>)| {
         // The first of the best ones.
         let mut best = answers.into_iter();
