@@ -8,6 +8,9 @@ use crate::config::ValSplit;
 /// Rows of a dataset, by index and in the order of the output.
 pub type Indices = Vec<usize>;
 
+/// The seed that the reference gives torch's generator where an entry names none.
+pub const DEFAULT_SEED: i64 = 287_631_038_922;
+
 /// `sklearn.model_selection.train_test_split(random_state=666)`: (train, val), both in shuffled order.
 ///
 /// A `val_split` of null means a quarter, as sklearn has it.
@@ -72,9 +75,6 @@ mod tests {
     use super::*;
     use ValSplit::{Count, Fraction};
 
-    /// The seed that `random_split` of the reference gets.
-    const SEED: i64 = 287_631_038_922;
-
     // The expected numbers are scikit-learn's and torch's own (scikit-learn 1.3.0, torch 2.0.1), from the
     // specification of the reference.
 
@@ -105,7 +105,7 @@ mod tests {
     fn torch_gives_train_what_rounding_leaves() {
         #[track_caller]
         fn check(n: usize, share: f64, train: &[usize], val: &[usize]) {
-            let outcome = torch(n, Some(Fraction(share)), &mut TorchGenerator::new(SEED));
+            let outcome = torch(n, Some(Fraction(share)), &mut TorchGenerator::new(DEFAULT_SEED));
             assert_eq!(outcome.unwrap(), (train.to_vec(), val.to_vec()));
         }
         check(10, 0.2, &[8, 0, 5, 4, 7, 3, 1, 9], &[2, 6]);
@@ -124,7 +124,7 @@ mod tests {
             (10_364, 0.05, (9846, 518)),
             (51_760, 0.2, (41_408, 10_352)),
         ] {
-            let mut generator = TorchGenerator::new(SEED);
+            let mut generator = TorchGenerator::new(DEFAULT_SEED);
             let (train, val) = torch(n, Some(Fraction(share)), &mut generator).unwrap();
             assert_eq!((train.len(), val.len()), lengths);
         }

@@ -4,7 +4,6 @@ use serde::Deserialize;
 use shards::rng::TorchGenerator;
 
 use crate::config::sources::Alpaca;
-use crate::loaders::oasst::DEFAULT_SEED;
 use crate::loaders::{Context, Loaded, word_filter};
 use crate::sample::Sample;
 use crate::split;
@@ -22,7 +21,7 @@ pub(crate) fn load(name: &str, keys: &Alpaca, context: &mut Context<'_>) -> anyh
         if name == "alpaca" { "yahma/alpaca-cleaned" } else { "sahil2801/CodeAlpaca-20k" };
     let files = context.files(dataset, None, "train")?;
     let rows: Vec<Row> = context.reader.rows(&files)?;
-    let mut generator = TorchGenerator::new(keys.manual_seed.unwrap_or(DEFAULT_SEED));
+    let mut generator = TorchGenerator::new(keys.manual_seed.unwrap_or(split::DEFAULT_SEED));
     let (train, val) = split::torch(rows.len(), context.val_split, &mut generator)?;
     let n = rows.len();
     let sample = |i: usize| {

@@ -16,9 +16,6 @@ use crate::sample::Sample;
 use crate::source::repository;
 use crate::split;
 
-/// The seed of `torch.Generator()`, and of the reference's splits.
-pub const DEFAULT_SEED: i64 = 287_631_038_922;
-
 /// Loads the export of a file, or the dataset.
 pub(crate) fn export(keys: &OasstExport, context: &mut Context<'_>) -> anyhow::Result<Loaded> {
     let rows: Vec<Row> = match &keys.input_file_path {
@@ -45,7 +42,7 @@ pub(crate) fn export(keys: &OasstExport, context: &mut Context<'_>) -> anyhow::R
         );
     }
 
-    let mut generator = TorchGenerator::new(keys.manual_seed.unwrap_or(DEFAULT_SEED));
+    let mut generator = TorchGenerator::new(keys.manual_seed.unwrap_or(split::DEFAULT_SEED));
     // Trees without a thread count here, too: the split depends on their number.
     let (train, val) = split::torch(trees.len(), context.val_split, &mut generator)?;
     let samples = |indices: Vec<usize>| -> anyhow::Result<Vec<Sample>> {

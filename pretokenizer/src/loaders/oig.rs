@@ -10,7 +10,6 @@ use shards::rng::TorchGenerator;
 
 use crate::config::Key;
 use crate::config::sources::Oig;
-use crate::loaders::oasst::DEFAULT_SEED;
 use crate::loaders::{Context, Loaded};
 use crate::python;
 use crate::sample::Sample;
@@ -34,7 +33,7 @@ pub(crate) fn load(keys: &Oig, context: &mut Context<'_>) -> anyhow::Result<Load
         rows.into_iter().filter_map(|row| turns(&row.text?)).collect();
     let dropped = n - conversations.len();
 
-    let mut generator = TorchGenerator::new(keys.manual_seed.unwrap_or(DEFAULT_SEED));
+    let mut generator = TorchGenerator::new(keys.manual_seed.unwrap_or(split::DEFAULT_SEED));
     let order = generator.randperm(conversations.len());
     let shuffled = order.into_iter().map(|i| std::mem::take(&mut conversations[i]));
     let mut joined = match keys.min_length {
