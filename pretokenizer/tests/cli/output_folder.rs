@@ -4,7 +4,6 @@ use std::process::Command;
 use std::time::{Duration, Instant};
 
 use crate::workplace::{Outcome, Workplace};
-use serde_json::Value;
 
 const JOKES: &str = ".cache/joke_explaination.jsonl";
 
@@ -23,8 +22,7 @@ fn built(arguments: &[&str]) -> Workplace {
 #[test]
 fn a_run_says_what_it_read_and_wrote() {
     let workplace = built(&["--write_json", "--min_assistant_tokens", "3"]);
-    let manifest: Value =
-        serde_json::from_slice(&workplace.read("out/manifest.json")).expect("it is JSON");
+    let manifest = workplace.manifest();
     let outputs = manifest["outputs"].as_array().expect("a list");
     let mut names: Vec<_> = outputs.iter().filter_map(|it| it["path"].as_str()).collect();
     names.push("manifest.json");

@@ -4,6 +4,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
 
 use fs_err as fs;
+use serde_json::Value;
 use tempfile::TempDir;
 
 /// A folder with configurations and data, in which the program runs.
@@ -22,14 +23,19 @@ impl Workplace {
         let workplace = Self::new();
         let model = Path::new(env!("CARGO_MANIFEST_DIR")).join("../data/demo/tokenizer.model");
         workplace.write("demo.model", fs::read(model).expect("the demo has a tokenizer"));
-        workplace.write(
+        workplace.write_datasets(datasets);
+        workplace
+    }
+
+    /// Gives the section `a` other datasets.
+    pub(crate) fn write_datasets(&self, datasets: &str) {
+        self.write(
             "configs/a.yaml",
             format!(
                 "a:\n  datasets: {datasets}\n  vocab_file: demo.model\n  \
                  tokenizer_type: SentencePieceTokenizer\n  output_dir: out\n  filename_prefix: a\n"
             ),
         );
-        workplace
     }
 
     /// The folder itself.
@@ -81,6 +87,11 @@ impl Workplace {
     /// A file's content.
     pub(crate) fn read(&self, name: &str) -> Vec<u8> {
         fs::read(self.path().join(name)).expect("the file is there")
+    }
+
+    /// The manifest of the last run.
+    pub(crate) fn manifest(&self) -> Value {
+        serde_json::from_slice(&self.read("out/manifest.json")).expect("the manifest is JSON")
     }
 }
 
