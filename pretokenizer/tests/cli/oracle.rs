@@ -10,19 +10,6 @@ use pretokenizer::split;
 use serde_json::{Value, json};
 use shards::rng::{NumpyRandom, TorchGenerator};
 
-/// A workplace with the inputs of an oracle, in which a run can write.
-fn inputs(folder: &Path) -> Workplace {
-    let workplace = Workplace::new();
-    for entry in fs::read_dir(folder).expect("the oracle can be read") {
-        let path = entry.expect("the oracle can be read").path();
-        let name = path.file_name().expect("an entry has a name");
-        if name != "expected" {
-            std::os::unix::fs::symlink(&path, workplace.path().join(name)).expect("can be linked");
-        }
-    }
-    workplace
-}
-
 /// `SHA256SUMS` below a folder of outputs: hash by file name.
 fn expected(sums: &Path, folder: &str) -> BTreeMap<String, String> {
     let sums = fs::read_to_string(sums).expect("the sums can be read");
@@ -58,7 +45,7 @@ fn check(
 
 fn check_real(configs: &[&str], output: &str) {
     let Some(oracle) = oracle() else { return };
-    let workplace = inputs(&oracle.join("real"));
+    let workplace = Workplace::linking(&oracle.join("real"));
     for name in ["codellama", "llama2"] {
         let model = oracle.join(format!("../tokenizers/{name}/tokenizer.model"));
         let link = workplace.path().join(format!("{name}.model"));
@@ -70,7 +57,7 @@ fn check_real(configs: &[&str], output: &str) {
 
 fn check_scenario(name: &str) {
     let Some(oracle) = oracle() else { return };
-    let workplace = inputs(&oracle.join("scenarios"));
+    let workplace = Workplace::linking(&oracle.join("scenarios"));
     if name == "mix" {
         write_missing_inputs(&oracle, &workplace);
     }

@@ -27,6 +27,18 @@ impl Workplace {
         workplace
     }
 
+    /// A folder in which everything of another one can be read, and a run can write.
+    pub(crate) fn linking(folder: &Path) -> Self {
+        let workplace = Self::new();
+        for entry in fs::read_dir(folder).expect("the folder can be read") {
+            let path = entry.expect("the folder can be read").path();
+            let link = workplace.path().join(path.file_name().expect("an entry has a name"));
+            let path = path.canonicalize().expect("it is there");
+            std::os::unix::fs::symlink(path, link).expect("can be linked");
+        }
+        workplace
+    }
+
     /// Gives the section `a` other datasets.
     pub(crate) fn write_datasets(&self, datasets: &str) {
         self.write(
