@@ -16,10 +16,10 @@ use shards::manifest::{self, Manifest};
 use shards::writer::PairWriter;
 
 use crate::ascii_json;
-use crate::config::{self, Datamix};
+use crate::config::{self, Datamix, Entry};
 use crate::encode::Planned;
 use crate::filter::Filter;
-use crate::loaders::{self, Context};
+use crate::loaders::{self, Context, Loaded};
 use crate::mix::{self, Divided, Plan};
 use crate::pipeline::{Outcome, Pipeline};
 use crate::source::Reader;
@@ -108,6 +108,7 @@ fn build_all(datamix: &Datamix, options: Options) -> anyhow::Result<()> {
         template: "chatml".into(),
         config: serde_json::to_value(&datamix.resolved).context("the configuration as JSON")?,
         inputs,
+        sources_read: sources_read(datamix, &datasets),
         splits,
         outputs: hash_outputs(folder.path())?,
     };
@@ -136,7 +137,7 @@ fn load(
     reader: &mut Reader,
     streams: &mut Streams,
 ) -> anyhow::Result<Vec<Divided>> {
-    let entries: Vec<_> = datamix.datasets.iter().chain(&datamix.datasets_extra).collect();
+    let entries: Vec<_> = datamix.entries().collect();
     let progress = Progress::new("loading", entries.len() as u64, Unit::Count("datasets"));
     let mut datasets = Vec::with_capacity(entries.len());
     for entry in entries {
@@ -156,6 +157,20 @@ fn load(
     }
     progress.finish();
     Ok(datasets)
+}
+
+/// What the loaders made of the files, for the manifest.
+fn sources_read(datamix: &Datamix, datasets: &[Divided]) -> Vec<manifest::SourceRead> {
+    let read = |(entry, divided): (&Entry, &Divided)| {
+        let Loaded { samples, dropped, .. } = &divided.loaded;
+        let dropped = dropped.iter().map(|(reason, n)| ((*reason).into(), *n as u64));
+        manifest::SourceRead {
+            name: entry.name.clone(),
+            samples: samples.len() as u64,
+            dropped: dropped.collect(),
+        }
+    };
+    datamix.entries().zip(datasets).map(read).collect()
 }
 
 /// Writes the files of a split and says what came out.

@@ -142,10 +142,9 @@ pub fn train(datamix: &Datamix, datasets: &[Divided]) -> anyhow::Result<Plan> {
 /// As in the reference, sets go by the name as it is written: a repeated name keeps its first place and has the last
 /// one's samples. Those names are returned as well.
 pub fn val(datamix: &Datamix, datasets: &[Divided]) -> (Plan, Vec<String>) {
-    let entries = datamix.datasets.iter().chain(&datamix.datasets_extra);
     let mut parts: Vec<PlannedPart> = Vec::new();
     let mut repeated = Vec::new();
-    for (dataset, (entry, divided)) in entries.zip(datasets).enumerate() {
+    for (dataset, (entry, divided)) in datamix.entries().zip(datasets).enumerate() {
         let Some(Part { label, indices }) = divided.val.clone() else { continue };
         let name = entry.name.clone();
         let part = PlannedPart { dataset, name, label, fraction: 1.0, indices };

@@ -37,6 +37,8 @@ pub struct Manifest {
     pub config: serde_json::Value,
     /// Every file that was read, in the order of the datamix.
     pub inputs: Vec<FileHash>,
+    /// What was made of them before they were divided into splits, in the order of the datamix.
+    pub sources_read: Vec<SourceRead>,
     /// What came out, a split at a time.
     pub splits: Vec<Split>,
     /// Every file that was written but this one, by name.
@@ -55,6 +57,18 @@ pub struct Tokenizer {
     pub vocab_size: u32,
     /// Special tokens with their ids, in the order in which they were registered.
     pub special_tokens: Vec<(String, u32)>,
+}
+
+/// What the files of one source became.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct SourceRead {
+    /// Its name in the datamix.
+    pub name: String,
+    /// How many conversations were made of its rows.
+    pub samples: u64,
+    /// How many rows became none, by reason.
+    pub dropped: BTreeMap<String, u64>,
 }
 
 /// What came out for one split.
@@ -83,7 +97,7 @@ pub struct Source {
     pub tokens: u64,
     /// Tokens of the assistant's turns among them.
     pub assistant_tokens: u64,
-    /// How many did not, by reason.
+    /// How many of the samples did not, by reason.
     pub skipped: BTreeMap<String, u64>,
 }
 

@@ -193,6 +193,11 @@ impl Datamix {
 }
 
 impl Datamix {
+    /// All datasets, the extra ones last: the order in which they are loaded and written.
+    pub fn entries(&self) -> impl Iterator<Item = &Entry> {
+        self.datasets.iter().chain(&self.datasets_extra)
+    }
+
     /// The path of a file of the output, as `pathlib` writes it.
     #[must_use]
     pub fn path_of(&self, name: &str) -> String {

@@ -5,6 +5,8 @@ pub mod row; // one line of an export: a tree, or a message
 pub mod tree; // rows -> trees whose messages know their parents
 pub mod threads; // a tree -> the conversations to train on
 
+use std::collections::BTreeMap;
+
 use anyhow::bail;
 use shards::rng::TorchGenerator;
 
@@ -32,11 +34,16 @@ pub(crate) fn export(keys: &OasstExport, context: &mut Context<'_>) -> anyhow::R
         trees.add(row)?;
     }
     let languages: Vec<&str> = keys.lang.as_deref().unwrap_or("en").split(',').collect();
-    let trees = trees.into_trees();
-    let n = trees.len();
-    let trees: Vec<Tree> = trees.into_iter().filter(|tree| is_used(tree, &languages)).collect();
-    let dropped = n - trees.len();
+    let (mut used, mut dropped) = (Vec::new(), BTreeMap::<_, usize>::new());
+    for tree in trees.into_trees() {
+        match refused(&tree, &languages) {
+            Some(reason) => *dropped.entry(reason).or_default() += 1,
+            None => used.push(tree),
+        }
+    }
+    let trees = used;
     if trees.is_empty() {
+        let n: usize = dropped.values().sum();
         bail!(
             "none of the {n} trees is ready for export, reviewed and in one of the languages {languages:?}"
         );
@@ -53,13 +60,19 @@ pub(crate) fn export(keys: &OasstExport, context: &mut Context<'_>) -> anyhow::R
         Ok(samples)
     };
     let loaded = Loaded::divided("ListDataset", samples(train)?, samples(val)?);
-    Ok(loaded.dropping("tree not ready, not reviewed, or of another language", dropped))
+    Ok(dropped.into_iter().fold(loaded, |loaded, (reason, n)| loaded.dropping(reason, n)))
 }
 
-/// Only the state of the tree and its first message decide.
-fn is_used(tree: &Tree, languages: &[&str]) -> bool {
+/// Why a tree is not used: only its state and its first message decide.
+fn refused(tree: &Tree, languages: &[&str]) -> Option<&'static str> {
     let prompt = &tree.messages[0];
-    tree.state.as_deref() == Some("ready_for_export")
-        && prompt.review_result == Some(true)
-        && prompt.lang.as_deref().is_some_and(|lang| languages.contains(&lang))
+    if tree.state.as_deref() != Some("ready_for_export") {
+        Some("tree not ready for export")
+    } else if prompt.review_result != Some(true) {
+        Some("not accepted in review")
+    } else if !prompt.lang.as_deref().is_some_and(|lang| languages.contains(&lang)) {
+        Some("another language")
+    } else {
+        None
+    }
 }

@@ -37,8 +37,12 @@ pub(crate) fn load(context: &mut Context<'_>) -> anyhow::Result<Loaded> {
     }
     files.sort();
     let rows: Vec<Row> = context.reader.rows(&files)?;
-    let mut samples = Vec::new();
-    for row in rows.into_iter().filter(|row| !row.text.contains("Python ")) {
+    let (mut samples, mut dropped) = (Vec::new(), 0);
+    for row in rows {
+        if row.text.contains("Python ") {
+            dropped += 1;
+            continue;
+        }
         let mut before = String::new();
         for Round { round, human, answer } in row.translate {
             let shown = if round > 2 { before.clone() } else { String::new() };
@@ -46,5 +50,5 @@ pub(crate) fn load(context: &mut Context<'_>) -> anyhow::Result<Loaded> {
             samples.push(Sample::alternating([shown, human, answer]));
         }
     }
-    Ok(Loaded::whole("TranslatedQA (oa_translated)", samples))
+    Ok(Loaded::whole("TranslatedQA (oa_translated)", samples).dropping("about Python", dropped))
 }

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::path::Path;
 
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use crate::workplace::Workplace;
 
@@ -54,6 +54,15 @@ fn its_manifest_counts_what_its_shards_hold() {
         assert_eq!(assistant, sum("assistant_tokens"));
     }
     assert_eq!(oasst, 1602, "the conversations that data/README.md counts");
+    // Eight of the ten trees that must not be used; the other two are used and have no conversation.
+    let dropped =
+        json!({"another language": 4, "not accepted in review": 1, "tree not ready for export": 3});
+    let expected = json!([
+        {"name": "orca-chat", "samples": 896, "dropped": {}},
+        {"name": "bestofmegacode", "samples": 944, "dropped": {}},
+        {"name": "oasst_export", "samples": 1602, "dropped": dropped},
+    ]);
+    assert_eq!(manifest["sources_read"], expected);
     let inputs = manifest["inputs"].as_array().expect("a list").iter();
     let inputs: Vec<&str> = inputs.filter_map(|it| it["path"].as_str()).collect();
     let expected = [

@@ -4,6 +4,7 @@ use std::process::Command;
 use std::time::{Duration, Instant};
 
 use crate::workplace::{Outcome, Workplace};
+use serde_json::json;
 
 const JOKES: &str = ".cache/joke_explaination.jsonl";
 
@@ -37,6 +38,24 @@ fn a_run_says_what_it_read_and_wrote() {
     assert_eq!(manifest["config"]["min_assistant_tokens"], 3);
     assert_eq!(manifest["splits"][0]["sources"][0]["documents"], 16);
     assert_eq!(manifest["splits"][1]["sources"][0]["samples"], 4);
+}
+
+#[test]
+fn rows_that_become_no_conversation_are_counted_by_reason() {
+    let workplace = Workplace::with_datasets("[joke, minimath]");
+    workplace.write(JOKES, jokes(20));
+    let rows =
+        [("1 + 1", "2"), ("", "3"), (" ", "4"), ("2 + 2", "As a language model, 4"), ("3", "3")];
+    let rows = rows.map(|(q, a)| format!("{}\n", json!({ "question": q, "answer": a })));
+    workplace.write("kentsui/minimath/train.jsonl", rows.concat());
+    let outcome = workplace.run(&["--configs", "a"]).ok();
+    let expected = json!([
+        {"name": "joke", "samples": 20, "dropped": {}},
+        {"name": "minimath", "samples": 2, "dropped": {"empty": 2, "word filter": 1}},
+    ]);
+    assert_eq!(workplace.manifest()["sources_read"], expected);
+    let expected = "minimath: 2 samples, 2 left out (empty), 1 left out (word filter)";
+    assert!(outcome.err.contains(expected), "{}", outcome.err);
 }
 
 #[test]

@@ -122,6 +122,7 @@ fn write_shards(tokenizer_file: &Path, folder: &Path) {
         template: "chatml".into(),
         config: json!({}),
         inputs: Vec::new(),
+        sources_read: Vec::new(),
         splits: vec![Split { name: "train".into(), prefix: "tiny-train".into(), sources: vec![] }],
         outputs: vec![hash("tiny-train-text.bin"), hash("tiny-train-role.bin")],
     };
