@@ -3,6 +3,7 @@
 //! In: an entry of the datamix. Out: its samples in the order of the dataset, and how they are divided. A loader draws
 //! from the shared streams as the reference's does, or the datasets behind it would come out differently.
 
+pub mod coerced; // JSON values as the reference's models take them
 pub mod word_filter; // texts in which a model speaks of itself
 pub mod question_answer; // one question and one answer per row
 pub mod orca; // orca-chat, orca-best, megacode-best

@@ -1,6 +1,5 @@
 //! `oasst_export`: message trees of Open-Assistant -> conversations.
 
-pub mod coerced; // JSON values as the reference's models take them
 pub mod row; // one line of an export: a tree, or a message
 pub mod tree; // rows -> trees whose messages know their parents
 pub mod threads; // a tree -> the conversations to train on

@@ -8,7 +8,7 @@ use std::fmt;
 use serde::de::{MapAccess, Visitor};
 use serde::{Deserialize, Deserializer};
 
-use crate::loaders::oasst::coerced::{Flag, Text, Whole};
+use crate::loaders::coerced::{Flag, Text, Whole};
 
 /// A row.
 #[derive(Debug, Clone, PartialEq, Deserialize)]
