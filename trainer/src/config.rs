@@ -6,6 +6,7 @@
 
 mod settings;
 
+use std::num::NonZeroU32;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
@@ -69,6 +70,30 @@ pub struct Config {
 pub struct ModelConfig {
     /// A Hugging Face folder with a Llama: `config.json` and safetensors.
     pub base: PathBuf,
+    /// How the base gets rows for tokens that it does not have; left out, shards with such tokens are refused.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub new_rows: Option<NewRows>,
+}
+
+/// Rows of embedding and head for tokens that the base does not have.
+#[derive(Clone, Debug, PartialEq, Deserialize, Serialize)]
+#[serde(deny_unknown_fields)]
+pub struct NewRows {
+    /// What a new row begins as.
+    pub fill: Fill,
+    /// The rows are filled up to a multiple of this; a multiple of 8 or 16 suits GPUs.
+    #[serde(default = "default_multiple")]
+    pub multiple: NonZeroU32,
+}
+
+/// What a new row of embedding and head begins as.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Fill {
+    /// The mean of the base's rows.
+    Mean,
+    /// The base's last row, as Megatron-LLM's converter does.
+    CopyLast,
 }
 
 /// What the model is trained on.
@@ -284,6 +309,10 @@ pub enum DeviceChoice {
     Cpu,
     /// The first GPU; an error if there is none.
     Cuda,
+}
+
+fn default_multiple() -> NonZeroU32 {
+    NonZeroU32::MIN
 }
 
 fn default_seed() -> u32 {

@@ -16,6 +16,7 @@ pub mod batch; // rows -> padded tensors
 pub mod params; // the model's parameters, unit by unit, in flat buffers
 pub mod weights; // a Hugging Face folder <-> parameters
 pub mod hf_tokenizer; // a tokenizer <-> its files in a Hugging Face folder
+pub mod new_rows; // a base's vocabulary -> one with the datamix's new tokens
 pub mod init; // a shape and a seed -> a random base model
 pub mod model; // token ids -> hidden states -> logits
 pub mod loss; // hidden states -> cross-entropy and its gradients, a chunk of logits at a time

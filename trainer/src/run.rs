@@ -13,9 +13,10 @@ use tch::{Cuda, Device, Kind, Tensor};
 
 use crate::backward::{self, Gradients, Pass};
 use crate::batch::{Batcher, Counts, MicroBatch};
-use crate::config::{Config, DeviceChoice, Normalize, Precision};
+use crate::config::{Config, DeviceChoice, NewRows, Normalize, Precision};
 use crate::evaluate::{Evaluation, evaluate};
 use crate::llama_config::LlamaConfig;
+use crate::new_rows;
 use crate::optimizer::AdamW;
 use crate::order::{Order, boundaries};
 use crate::params::Model;
@@ -72,7 +73,9 @@ impl Run {
         if let Some(threads) = config.threads {
             tch::set_num_threads(i32::from(threads));
         }
-        let base = LlamaConfig::read(&config.model.base)?;
+        let mut base = LlamaConfig::read(&config.model.base)?;
+        let n_stored = base.vocab_size;
+        base.vocab_size = new_rows::rows(&config.model, &base, &config.data.train)?;
         let mut remarks = Vec::new();
         check_length(&config, &base)?;
         let pad_id = check_manifest(&config, &base, &mut remarks)?;
@@ -87,7 +90,12 @@ impl Run {
         let order = order(&config, train.rows.len(), steps);
 
         let mut model = Model::zeros(base, compute_kind(config.precision), device);
-        weights::load(&config.model.base, &mut model)?;
+        match &config.model.new_rows {
+            Some(NewRows { fill, .. }) if model.config.vocab_size > n_stored => {
+                new_rows::load(&config.model.base, &mut model, n_stored, *fill)?;
+            }
+            _ => weights::load(&config.model.base, &mut model)?,
+        }
         Ok(Self {
             schedule: Schedule::new(&config.schedule, &config.optimizer, steps),
             optimizer: AdamW::new(config.optimizer.clone(), &model),
@@ -248,7 +256,7 @@ fn check_manifest(config: &Config, base: &LlamaConfig, remarks: &mut Vec<String>
         if vocab_size > base.vocab_size {
             bail_input!(
                 "`{}` was made with a vocabulary of {vocab_size}, but `{}` has {}\n\
-                 hint: take the base model that belongs to the tokenizer, or one with rows for its new tokens",
+                 hint: take the base model that belongs to the tokenizer, or let it grow with `model.new_rows`",
                 prefix.display(),
                 config.model.base.display(),
                 base.vocab_size,

@@ -52,8 +52,8 @@ impl Training<'_> {
     /// Makes steps; says whether it was stopped before the last.
     fn run(&mut self, stop_after: Option<u64>) -> Result<bool> {
         let steps = self.run.steps;
-        let progress = Progress::new("training", steps, cli::Unit::Count("steps"));
-        progress.inc(self.run.state.step);
+        let before = self.run.state.step;
+        let progress = Progress::resumed("training", before, steps, cli::Unit::Count("steps"));
         let mut saved = self.run.state.step;
         while self.run.state.step < steps {
             if cli::interrupt::requested()

@@ -29,7 +29,7 @@ fn a_seed_decides_every_byte_of_the_weights() {
 
 #[test]
 fn the_vocabulary_is_the_tokenizers_filled_up_and_its_file_is_the_same() {
-    let run = TinyRun::new(1, "");
+    let run = TinyRun::new(2, "");
     let config = LlamaConfig::read(&run.path("base")).unwrap();
     let tokenizer = trainer::hf_tokenizer::open_folder(&run.path("base")).unwrap();
     let used = i64::from(tokenizer.vocab_size());

@@ -30,6 +30,8 @@ pub struct Progress {
     label: String,
     total: u64,
     unit: Unit,
+    /// How much was done before: it says nothing about the speed of the rest.
+    before: u64,
     started: Instant,
     shown: Shown,
 }
@@ -44,16 +46,24 @@ impl Progress {
     /// Begins: `label` says what is done, `total` how much of it there is.
     #[must_use]
     pub fn new(label: impl Into<String>, total: u64, unit: Unit) -> Self {
+        Self::resumed(label, 0, total, unit)
+    }
+
+    /// Goes on with work of which a part was done at another time.
+    #[must_use]
+    pub fn resumed(label: impl Into<String>, before: u64, total: u64, unit: Unit) -> Self {
         let label = label.into();
         let started = Instant::now();
         let shown = if stderr().is_terminal() {
             let bar = ProgressBar::new(total).with_style(style(unit)).with_message(label.clone());
+            bar.set_position(before);
+            bar.reset_eta();
             bar.enable_steady_tick(Duration::from_millis(200));
             Shown::Bar(bar)
         } else {
-            Shown::Lines { done: AtomicU64::new(0), last: Mutex::new(started) }
+            Shown::Lines { done: AtomicU64::new(before), last: Mutex::new(started) }
         };
-        Self { label, total, unit, started, shown }
+        Self { label, total, unit, before, started, shown }
     }
 
     /// Advances by `n`.
@@ -67,7 +77,7 @@ impl Progress {
                     && last.elapsed() >= INTERVAL
                 {
                     *last = Instant::now();
-                    print::note(self.line(done));
+                    print::note(self.line(done, self.started.elapsed()));
                 }
             }
         }
@@ -88,15 +98,15 @@ impl Progress {
         }
     }
 
-    fn line(&self, done: u64) -> String {
-        let Self { label, total, .. } = self;
+    fn line(&self, done: u64, elapsed: Duration) -> String {
+        let Self { label, total, before, .. } = self;
         let share = 100.0 * done as f64 / (*total).max(1) as f64;
         let amount = match self.unit {
             Unit::Count(name) => format!("{} of {} {name}", HumanCount(done), HumanCount(*total)),
             Unit::Bytes => format!("{:.1} of {:.1} MiB", mebibytes(done), mebibytes(*total)),
         };
-        let left =
-            self.started.elapsed().mul_f64((*total as f64 / done.max(1) as f64 - 1.0).max(0.0));
+        let (now, left) = (done.saturating_sub(*before), total.saturating_sub(done));
+        let left = elapsed.mul_f64(left as f64 / now.max(1) as f64);
         format!("{label}: {amount} ({share:.0} %), {} left", HumanDuration(left))
     }
 }
@@ -127,11 +137,20 @@ fn style(unit: Unit) -> ProgressStyle {
 mod tests {
     use super::*;
 
+    #[track_caller]
+    fn check(progress: &Progress, done: u64, expected: &str) {
+        assert_eq!(progress.line(done, Duration::from_secs(20)), expected);
+    }
+
     #[test]
     fn a_plain_line_says_what_how_much_and_how_long() {
         let progress = Progress::new("encoding", 2000, Unit::Count("documents"));
-        let line = progress.line(500);
-        assert!(line.starts_with("encoding: 500 of 2,000 documents (25 %), "), "{line}");
-        assert!(line.ends_with(" left"), "{line}");
+        check(&progress, 500, "encoding: 500 of 2,000 documents (25 %), 60 seconds left");
+    }
+
+    #[test]
+    fn what_was_done_before_does_not_count_as_speed() {
+        let progress = Progress::resumed("training", 110, 220, Unit::Count("steps"));
+        check(&progress, 165, "training: 165 of 220 steps (75 %), 20 seconds left");
     }
 }

@@ -1,0 +1,67 @@
+//! A base's embedding and head -> the same with rows for tokens that the datamix added.
+//!
+//! Legend: `v` vocabulary, `d` hidden size.
+
+use std::path::Path;
+
+use anyhow::{Context, Result};
+use cli::{BadInput, bail_input};
+use shards::Manifest;
+use tch::{Kind, Tensor};
+
+use crate::config::{Fill, ModelConfig};
+use crate::llama_config::LlamaConfig;
+use crate::params::Model;
+use crate::weights::{self, Stored};
+
+/// How many rows the model gets: enough for every token of these shards, filled up to the configured multiple, and
+/// never fewer than the base has.
+pub fn rows(model: &ModelConfig, base: &LlamaConfig, shards: &Path) -> Result<i64> {
+    let Some(new_rows) = &model.new_rows else { return Ok(base.vocab_size) };
+    let Some(manifest) = Manifest::of_shards(shards).bad_input()? else {
+        bail_input!(
+            "`model.new_rows` takes the vocabulary's size from the manifest, but `{}` has none\n\
+             hint: leave `model.new_rows` out, and take a base that has the rows already",
+            shards.display()
+        );
+    };
+    let tokens = manifest.tokenizer.vocab_size;
+    let needed = tokens.checked_next_multiple_of(new_rows.multiple.get());
+    let needed =
+        needed.with_context(|| format!("{tokens} tokens and such a multiple")).bad_input()?;
+    Ok(base.vocab_size.max(needed.into()))
+}
+
+/// Fills a model from a base whose embedding and head have only `n_stored` rows.
+pub fn load(folder: &Path, model: &mut Model, n_stored: i64, fill: Fill) -> Result<()> {
+    let n_new = model.config.vocab_size - n_stored;
+    let stored = Stored::open_folder(folder).bad_input()?;
+    let mut places = weights::parameters(model);
+    let mut widened = Vec::new();
+    for (spec, place_vd) in &mut places {
+        if spec.name == "model.embed_tokens.weight" || spec.name == "lm_head.weight" {
+            widened.push(place_vd.shallow_clone());
+            spec.shape[0] = n_stored;
+            *place_vd = place_vd.narrow(0, 0, n_stored);
+        }
+    }
+    weights::fill(&stored, &places).with_context(|| folder.display().to_string()).bad_input()?;
+
+    let _no_grad = tch::no_grad_guard();
+    for place_vd in &widened {
+        place_vd.narrow(0, n_stored, n_new).copy_(&row(place_vd, n_stored, fill));
+    }
+    model.refresh();
+    Ok(())
+}
+
+/// The row that each new one begins as.
+///
+/// # Shapes
+/// `place_vd` -> `1 x d`
+fn row(place_vd: &Tensor, n_stored: i64, fill: Fill) -> Tensor {
+    match fill {
+        Fill::CopyLast => place_vd.narrow(0, n_stored - 1, 1),
+        Fill::Mean => place_vd.narrow(0, 0, n_stored).mean_dim(0, true, Kind::Float),
+    }
+}
