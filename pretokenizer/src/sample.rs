@@ -23,8 +23,10 @@ pub enum Sample {
 
 impl Sample {
     /// Questions with their answers.
-    pub fn dialogue(pairs: impl IntoIterator<Item = (String, String)>) -> Self {
-        Self::alternating(pairs.into_iter().flat_map(|(question, answer)| [question, answer]))
+    pub fn dialogue<Q: Into<String>, A: Into<String>>(
+        pairs: impl IntoIterator<Item = (Q, A)>,
+    ) -> Self {
+        Self::alternating(pairs.into_iter().flat_map(|(q, a)| [q.into(), a.into()]))
     }
 
     /// Turns of user and assistant, in this order. There may be none.

@@ -7,9 +7,15 @@ use serde::{Deserialize, Deserializer};
 
 use crate::python;
 
-/// A text; a number is written out.
+/// A text; a number or a truth value is written out as Python's `str` does it. Null is an error.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Text(pub String);
+
+impl From<Text> for String {
+    fn from(Text(text): Text) -> Self {
+        text
+    }
+}
 
 /// A truth value; 0, 1 and the usual words count.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -12,6 +12,7 @@ use serde::{Deserialize, Deserializer};
 
 use crate::config::FileNames;
 use crate::config::sources::{BestOfMegacode, OrcaChat};
+use crate::loaders::coerced::Text;
 use crate::loaders::{Context, Loaded};
 use crate::sample::Sample;
 use crate::source::repository;
@@ -22,7 +23,7 @@ pub(crate) fn chat(keys: &OrcaChat, context: &mut Context<'_>) -> anyhow::Result
     struct Row {
         #[serde(alias = "cluster")]
         conversation: Turns<InputOutput>,
-        instruction: Option<String>,
+        instruction: Option<Text>,
     }
     let dataset = match &keys.hf_dataset_name {
         Some(name) => name.as_str(),
@@ -36,7 +37,8 @@ pub(crate) fn chat(keys: &OrcaChat, context: &mut Context<'_>) -> anyhow::Result
     let rows: Vec<Row> = context.reader.rows(&files)?;
     let sample = |row: Row| {
         let turns = row.conversation.take(rows_per_conv);
-        Sample::dialogue(turns.map(|it| (it.input, it.output))).with_system(row.instruction)
+        Sample::dialogue(turns.map(|it| (it.input, it.output)))
+            .with_system(row.instruction.map(String::from))
     };
     Ok(Loaded::whole("OrcaChat (orca-chat)", rows.into_iter().map(sample).collect()))
 }
@@ -74,16 +76,16 @@ fn default_dataset() -> &'static str {
 
 #[derive(Deserialize)]
 struct InputOutput {
-    input: String,
-    output: String,
+    input: Text,
+    output: Text,
 }
 
 #[derive(Deserialize)]
 struct UserAssistant {
     #[serde(rename = "USER")]
-    user: String,
+    user: Text,
     #[serde(rename = "ASSISTANT")]
-    assistant: String,
+    assistant: Text,
 }
 
 /// The items of a row, in one of the two schemas.

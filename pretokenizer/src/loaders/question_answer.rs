@@ -3,6 +3,7 @@
 use serde::Deserialize;
 
 use crate::config::sources::Summaries;
+use crate::loaders::coerced::Text;
 use crate::loaders::{Context, Loaded};
 use crate::sample::Sample;
 
@@ -10,14 +11,14 @@ use crate::sample::Sample;
 pub(crate) fn roleplay(context: &mut Context<'_>) -> anyhow::Result<Loaded> {
     #[derive(Deserialize)]
     struct Row {
-        instruction: String,
-        input: String,
-        response: String,
+        instruction: Text,
+        input: Text,
+        response: Text,
     }
     let file = context.data_path.join("gpteacher_roleplay__json/gpteacher_roleplay.json");
     let rows: Vec<Row> = context.reader.rows(&[file])?;
     let sample =
-        |row: Row| Sample::dialogue([(row.instruction, row.response)]).with_context(&row.input);
+        |row: Row| Sample::dialogue([(row.instruction, row.response)]).with_context(&row.input.0);
     Ok(Loaded::whole("GPTeacher_Roleplay", rows.into_iter().map(sample).collect()))
 }
 
@@ -25,8 +26,8 @@ pub(crate) fn roleplay(context: &mut Context<'_>) -> anyhow::Result<Loaded> {
 pub(crate) fn jokes(context: &mut Context<'_>) -> anyhow::Result<Loaded> {
     #[derive(Deserialize)]
     struct Row {
-        joke: String,
-        explaination: String,
+        joke: Text,
+        explaination: Text,
     }
     let file = context.data_path.join("joke_explaination.jsonl");
     let rows: Vec<Row> = context.reader.rows(&[file])?;
@@ -40,7 +41,7 @@ pub(crate) fn summaries(keys: &Summaries, context: &mut Context<'_>) -> anyhow::
     struct Row {
         prompt: String,
         context: String,
-        summary: String,
+        summary: Text,
     }
     let split = keys.split.as_deref().unwrap_or("train");
     let files = context.files("shahules786/Multi-chapter-summaries", None, split)?;

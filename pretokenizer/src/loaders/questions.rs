@@ -6,6 +6,7 @@ use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use serde_json::Number;
 
+use crate::loaders::coerced::Text;
 use crate::loaders::{Context, Loaded};
 use crate::python;
 use crate::sample::Sample;
@@ -18,7 +19,7 @@ const LABEL: &str = "QADataset";
 pub(crate) fn load(name: &str, context: &mut Context<'_>) -> anyhow::Result<Loaded> {
     match name {
         "squad_v2" => parts("squad_v2", "validation", context, |row: Squad| {
-            let answer = row.answers.text.into_iter().next();
+            let answer = row.answers.text.into_iter().next().map(String::from);
             let answer = answer.unwrap_or_else(|| "I do not have answer for that".to_string());
             Ok((row.context + " " + &row.question, answer))
         }),
@@ -26,13 +27,13 @@ pub(crate) fn load(name: &str, context: &mut Context<'_>) -> anyhow::Result<Load
             let question = format!("{}. {} {}", row.title, row.context, row.question);
             Ok((question, first(row.answers.text)?))
         }),
-        "gsm8k" => {
-            parts("gsm8k", "test", context, |row: QuestionAnswer| Ok((row.question, row.answer)))
-        }
+        "gsm8k" => parts("gsm8k", "test", context, |row: QuestionAnswer| {
+            Ok((row.question.into(), row.answer.into()))
+        }),
         "math_qa" => parts("math_qa", "validation", context, |row: MathQa| {
             let (reasons, _) =
                 row.rationale.split_once("answer : ").unwrap_or((&row.rationale, ""));
-            Ok((row.problem, reasons.to_string()))
+            Ok((row.problem.into(), reasons.to_string()))
         }),
         "gsm8k_hard" => whole("reasoning-machines/gsm-hard", context, |row: GsmHard| {
             let question = row.input + "\nWrite a small snippet of python code to answer this";
@@ -47,12 +48,12 @@ pub(crate) fn load(name: &str, context: &mut Context<'_>) -> anyhow::Result<Load
             Ok((question, answer))
         }),
         "wikihow" => whole("b-mc2/wikihow_lists", context, |row: WikiHow| {
-            Ok((row.title + ", explain step by step", row.result))
+            Ok((row.title + ", explain step by step", row.result.into()))
         }),
         "essay_instruction" => {
             whole("ChristophSchuhmann/essays-with-instructions", context, |row: Essay| {
                 let answer = python::strip(&row.titles).to_string() + "\n" + &row.essays;
-                Ok((row.instructions, answer))
+                Ok((row.instructions.into(), answer))
             })
         }
         _ => anyhow::bail!("`{name}` is no dataset of questions"),
@@ -91,8 +92,12 @@ fn samples<T: DeserializeOwned + Send>(
     rows.into_iter().map(|row| Ok(Sample::dialogue([pair(row)?]))).collect()
 }
 
-fn first(answers: Vec<String>) -> anyhow::Result<String> {
-    answers.into_iter().next().ok_or_else(|| anyhow::anyhow!("a question has no answer"))
+fn first(answers: Vec<Text>) -> anyhow::Result<String> {
+    answers
+        .into_iter()
+        .next()
+        .map(String::from)
+        .ok_or_else(|| anyhow::anyhow!("a question has no answer"))
 }
 
 #[derive(Deserialize)]
@@ -106,19 +111,19 @@ struct Squad {
 
 #[derive(Deserialize)]
 struct Answers {
-    text: Vec<String>,
+    text: Vec<Text>,
 }
 
 #[derive(Deserialize)]
 struct QuestionAnswer {
-    question: String,
-    answer: String,
+    question: Text,
+    answer: Text,
 }
 
 #[derive(Deserialize)]
 #[serde(rename_all = "PascalCase")]
 struct MathQa {
-    problem: String,
+    problem: Text,
     rationale: String,
 }
 
@@ -132,12 +137,12 @@ struct GsmHard {
 #[derive(Deserialize)]
 struct WikiHow {
     title: String,
-    result: String,
+    result: Text,
 }
 
 #[derive(Deserialize)]
 struct Essay {
-    instructions: String,
+    instructions: Text,
     titles: String,
     essays: String,
 }

@@ -91,8 +91,12 @@ fn files_that_are_not_there_are_named() {
 fn a_row_that_is_wrong_is_named_with_its_field() {
     let bad = |row: &str| format!("{}\n{row}\n", jokes(600)).into_bytes();
     check_jokes(
-        &bad("{\"joke\": 5, \"explaination\": \"\"}"),
-        &["jsonl:602: field `joke`: ", "integer `5`"],
+        &bad("{\"joke\": null, \"explaination\": \"\"}"),
+        &["jsonl:602: field `joke`: invalid type: null, expected a text"],
+    );
+    check_jokes(
+        &bad("{\"joke\": \"\", \"explaination\": [5]}"),
+        &["jsonl:602: field `explaination`: ", "sequence, expected a text"],
     );
     check_jokes(
         &bad("{\"joke\": \"\"}"),

@@ -4,5 +4,6 @@ mod workplace; // a working directory, and the program run in it
 mod oracle; // the reference's bytes
 mod demo; // the demo datamix
 mod orca; // both schemas of orca-chat and bestofmegacode
+mod texts; // given as something else
 mod output_folder; // whole, or not there
 mod bad_input; // what a user gets wrong

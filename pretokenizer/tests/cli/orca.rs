@@ -96,8 +96,7 @@ fn shards(entry: &str, file: &str, content: Vec<u8>) -> BTreeMap<String, Vec<u8>
     let workplace = Workplace::with_datasets(&format!("[{entry}]"));
     workplace.write(file, content);
     workplace.run(&["--configs", "a", "--write_json"]).ok();
-    let names = workplace.files("out").into_iter().filter(|name| name != "manifest.json");
-    names.map(|name| (name.clone(), workplace.read(&format!("out/{name}")))).collect()
+    workplace.shards()
 }
 
 /// The files that a run of this entry says it read.

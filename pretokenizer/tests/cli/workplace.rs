@@ -1,5 +1,6 @@
 //! A working directory of a test, and the program run in it.
 
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
 
@@ -99,6 +100,12 @@ impl Workplace {
     /// A file's content.
     pub(crate) fn read(&self, name: &str) -> Vec<u8> {
         fs::read(self.path().join(name)).expect("the file is there")
+    }
+
+    /// Every file of the last run but the manifest, which names the inputs.
+    pub(crate) fn shards(&self) -> BTreeMap<String, Vec<u8>> {
+        let names = self.files("out").into_iter().filter(|name| name != "manifest.json");
+        names.map(|name| (name.clone(), self.read(&format!("out/{name}")))).collect()
     }
 
     /// The manifest of the last run.
