@@ -94,7 +94,7 @@ impl Rows {
             if i64::from(highest) >= vocab_size {
                 bail_input!(
                     "document {index} has the token {highest}, but the base model's vocabulary has {vocab_size}\n\
-                     hint: make the shards with the base model's tokenizer, or add rows to the base with `trainer init`"
+                     hint: make the shards with the base model's tokenizer, or let it grow with `model.new_rows`"
                 );
             }
         }
