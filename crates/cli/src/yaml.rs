@@ -100,9 +100,30 @@ impl Yaml {
             SaphyrError::InvalidScalar { ty, .. } => {
                 (format!("this is not a value of the expected type, {}", plain_type(ty)), None)
             }
+            SaphyrError::Unexpected { expected, .. } => {
+                (format!("expected {}", plain_structure(expected)), None)
+            }
+            SaphyrError::NullIntoString { .. } => {
+                let hint = "an empty text is written as `\"\"`";
+                ("there is no value here, expected a text".to_string(), Some(hint.to_string()))
+            }
+            SaphyrError::Eof { .. } => {
+                ("the file ends here, expected keys and values".to_string(), None)
+            }
+            SaphyrError::MultipleDocuments { .. } => {
+                let hint =
+                    "one file holds one document: remove the line `---` or make it two files";
+                ("a second document begins here".to_string(), Some(hint.to_string()))
+            }
+            SaphyrError::SerdeInvalidLength { len, expected, .. } => {
+                (format!("found a list of length {len}, expected {expected}"), None)
+            }
+            SaphyrError::ExternallyTaggedEnumExpectedScalarOrMapping { .. } => {
+                ("expected a name, alone or with its keys".to_string(), None)
+            }
             SaphyrError::SerdeInvalidType { unexpected, expected, .. }
             | SaphyrError::SerdeInvalidValue { unexpected, expected, .. } => {
-                (format!("found {unexpected}, expected {expected}"), None)
+                (format!("found {}, expected {expected}", plain_value(unexpected)), None)
             }
             SaphyrError::Message { msg, .. } => (msg.clone(), None),
             other => {
@@ -127,6 +148,35 @@ fn plain_type(ty: &str) -> &str {
         "f32" | "f64" => "a number",
         "bool" => "`true` or `false`",
         other => other,
+    }
+}
+
+/// What the library calls the parts of a YAML text, in words.
+fn plain_structure(expected: &str) -> &str {
+    match expected {
+        "sequence start" => "a list",
+        "mapping start" => "keys and values",
+        // Numbers are scalars, too: what kind of value it is the library does not say here.
+        "scalar" | "string scalar" => "a single value",
+        "empty mapping start" | "empty mapping end" => "no keys",
+        "mapping end" => "no more keys",
+        other => other,
+    }
+}
+
+/// What serde calls a value that it found, in words.
+fn plain_value(unexpected: &str) -> String {
+    match unexpected.split_once(' ') {
+        Some(("string", text)) => format!("the text {text}"),
+        Some(("integer" | "boolean", value)) => value.to_string(),
+        Some(("floating", value)) => value.trim_start_matches("point ").to_string(),
+        _ => match unexpected {
+            "sequence" => "a list",
+            "map" => "keys and values",
+            "null" | "unit value" | "Option value" => "no value",
+            other => other,
+        }
+        .to_string(),
     }
 }
 
@@ -188,6 +238,51 @@ mod tests {
                 1 | colour: red
                   | ^
                 hint: the keys there are: `fraction`, `rows`, `lang`"#]],
+        );
+    }
+
+    #[test]
+    fn the_wrong_kind_of_value_is_told_in_plain_words() {
+        #[derive(Debug, Deserialize)]
+        #[serde(deny_unknown_fields)]
+        #[expect(dead_code, reason = "only whether it can be read is looked at")]
+        struct Job {
+            name: String,
+            files: Option<Vec<String>>,
+            source: Option<Source>,
+            pair: Option<(u32, u32)>,
+            way: Option<Way>,
+        }
+        #[derive(Debug, Deserialize)]
+        enum Way {
+            #[serde(rename = "fast")]
+            Fast,
+        }
+        #[track_caller]
+        fn check(text: &str, expected: &str) {
+            let error = Yaml::from_text("job.yaml", text).parse::<Job>().unwrap_err().to_string();
+            let (first, hint) =
+                (error.lines().next(), error.lines().find(|it| it.starts_with("hint:")));
+            let told: Vec<_> = first.into_iter().chain(hint).collect();
+            assert_eq!(told.join("\n"), expected);
+        }
+        check("files: a.json\n", "job.yaml:1:8: expected a list");
+        check("files: {a: b}\n", "job.yaml:1:8: expected a list");
+        check("source: 5\n", "job.yaml:1:9: expected keys and values");
+        check("source: [a]\n", "job.yaml:1:9: expected keys and values");
+        check("- a\n", "job.yaml:1:1: expected keys and values");
+        check("", "job.yaml:1:1: the file ends here, expected keys and values");
+        check("name: [a]\n", "job.yaml:1:7: expected a single value");
+        check("source: {rows: [1]}\n", "job.yaml:1:16: expected a single value");
+        check(
+            "name:\n",
+            "job.yaml:1:5: there is no value here, expected a text\nhint: an empty text is written as `\"\"`",
+        );
+        check("pair: [1]\n", "job.yaml:1:1: found a list of length 1, expected a tuple of size 2");
+        check("way: [fast]\n", "job.yaml:1:6: expected a name, alone or with its keys");
+        check(
+            "name: a\n---\nname: b\n",
+            "job.yaml:3:1: a second document begins here\nhint: one file holds one document: remove the line `---` or make it two files",
         );
     }
 

@@ -331,7 +331,7 @@ mod tests {
         check_error(
             "a:\n  datasets: [alpaca: {val_split: much}]\n",
             &expect![[r#"
-            mix.yaml:2:23: found string "much", expected a share of the rows such as `0.2`, or a number of rows such as `100`
+            mix.yaml:2:23: found the text "much", expected a share of the rows such as `0.2`, or a number of rows such as `100`
               |
             2 |   datasets: [alpaca: {val_split: much}]
               |                       ^"#]],
