@@ -118,13 +118,12 @@ pub fn divide(
 pub fn train(datamix: &Datamix, datasets: &[Divided]) -> anyhow::Result<Plan> {
     // One fresh stream for the split; a dataset that is used in full draws nothing from it.
     let mut stream = NumpyRandom::new(datamix.rng_seed);
-    let entries = datamix.datasets.iter().map(|entry| (entry, true));
-    let entries = entries.chain(datamix.datasets_extra.iter().map(|entry| (entry, false)));
     let mut parts = Vec::with_capacity(datasets.len());
-    for (dataset, ((entry, is_sampled), divided)) in entries.zip(datasets).enumerate() {
+    for (dataset, (entry, divided)) in datamix.entries().zip(datasets).enumerate() {
         let Part { label, indices } = divided.train.clone();
-        // The reference cannot have both lists (it crashes), and uses extra datasets in full when they are alone.
-        let fraction = if is_sampled { fraction(entry, indices.len())? } else { 1.0 };
+        // Extra datasets as well: the reference crashes where there are both lists, and passes over these keys where
+        // the extra ones are alone, which nobody who wrote them wants.
+        let fraction = fraction(entry, indices.len())?;
         let target = truncated(indices.len() as f64 * fraction);
         let indices = if target < indices.len() {
             let chosen = stream.choice(indices.len(), target);

@@ -29,7 +29,7 @@ pub struct Datamix {
     pub cache_dir: String,
     /// The datasets, in the order of the output.
     pub datasets: Vec<Entry>,
-    /// Datasets that follow those and are used in full.
+    /// Datasets that follow those; a section can change either list and leave the other.
     pub datasets_extra: Vec<Entry>,
     /// The format of the shards.
     pub index_kind: IndexKind,

@@ -14,7 +14,7 @@ macro_rules! section {
             /// The datasets, in the order of the output.
             #[serde(skip_serializing_if = "Key::is_absent")]
             pub datasets: Key<Vec<Entry>>,
-            /// More datasets, used in full whatever their `fraction` and `size`.
+            /// More datasets, behind those.
             #[serde(skip_serializing_if = "Key::is_absent")]
             pub datasets_extra: Key<Vec<Entry>>,
             $($(#[doc = $doc])* #[serde(skip_serializing_if = "Key::is_absent")] pub $key: Key<$type>,)*

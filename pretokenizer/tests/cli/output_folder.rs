@@ -71,6 +71,19 @@ fn statistics_go_to_standard_output_as_well() {
 }
 
 #[test]
+#[test]
+fn extra_datasets_are_sampled_like_the_others() {
+    let workplace = Workplace::with_datasets(
+        "[joke: {fraction: 0.5}]\n  datasets_extra: [joke: {fraction: 0.25}, joke: {size: 3}, joke]",
+    );
+    workplace.write(JOKES, jokes(20));
+    workplace.run(&["--configs", "a"]).ok();
+    let manifest = workplace.manifest();
+    let sources = manifest["splits"][0]["sources"].as_array().expect("a list");
+    let samples: Vec<_> = sources.iter().filter_map(|it| it["samples"].as_u64()).collect();
+    assert_eq!(samples, [8, 4, 3, 16]);
+}
+
 fn what_has_no_tokens_has_no_averages() {
     let workplace = built(&["--min_assistant_tokens", "100000"]);
     let text = String::from_utf8(workplace.read("out/a-val_stats.txt")).expect("UTF-8");
