@@ -1,6 +1,6 @@
 //! The folder of a run: whole, or not there; and never the worse for a run that failed.
 
-use std::process::Command;
+use std::process::{Child, Command};
 use std::time::{Duration, Instant};
 
 use crate::workplace::{Outcome, Workplace};
@@ -18,6 +18,19 @@ fn built(arguments: &[&str]) -> Workplace {
     workplace.write(JOKES, jokes(20));
     workplace.run(&[&["--configs", "a"], arguments].concat()).ok();
     workplace
+}
+
+/// A run that has begun to write: its folder beside the output shows that.
+fn writing(workplace: &Workplace) -> Child {
+    let child = workplace.command(&["--configs", "a", "--threads", "1"]).spawn();
+    let mut child = child.expect("the program can be started");
+    let started = Instant::now();
+    while !workplace.files(".out.partial").iter().any(|name| name.contains("train")) {
+        assert!(started.elapsed() < Duration::from_secs(60), "the run never began to write");
+        assert!(child.try_wait().expect("it is our child").is_none(), "the run was too fast");
+        std::thread::yield_now();
+    }
+    child
 }
 
 #[test]
@@ -59,19 +72,6 @@ fn rows_that_become_no_conversation_are_counted_by_reason() {
 }
 
 #[test]
-fn statistics_go_to_standard_output_as_well() {
-    let workplace = Workplace::with_datasets("[joke]");
-    workplace.write(JOKES, jokes(20));
-    let outcome = workplace.run(&["--configs", "a", "--max_count", "3"]).ok();
-    let text = ["train", "val"].map(|split| {
-        String::from_utf8(workplace.read(&format!("out/a-{split}_stats.txt"))).expect("UTF-8")
-    });
-    assert_eq!(outcome.out, text.concat());
-    assert!(text[0].contains("Accepted: 3/3 (100.0%)"), "{}", text[0]);
-}
-
-#[test]
-#[test]
 fn extra_datasets_are_sampled_like_the_others() {
     let workplace = Workplace::with_datasets(
         "[joke: {fraction: 0.5}]\n  datasets_extra: [joke: {fraction: 0.25}, joke: {size: 3}, joke]",
@@ -84,6 +84,19 @@ fn extra_datasets_are_sampled_like_the_others() {
     assert_eq!(samples, [8, 4, 3, 16]);
 }
 
+#[test]
+fn statistics_go_to_standard_output_as_well() {
+    let workplace = Workplace::with_datasets("[joke]");
+    workplace.write(JOKES, jokes(20));
+    let outcome = workplace.run(&["--configs", "a", "--max_count", "3"]).ok();
+    let text = ["train", "val"].map(|split| {
+        String::from_utf8(workplace.read(&format!("out/a-{split}_stats.txt"))).expect("UTF-8")
+    });
+    assert_eq!(outcome.out, text.concat());
+    assert!(text[0].contains("Accepted: 3/3 (100.0%)"), "{}", text[0]);
+}
+
+#[test]
 fn what_has_no_tokens_has_no_averages() {
     let workplace = built(&["--min_assistant_tokens", "100000"]);
     let text = String::from_utf8(workplace.read("out/a-val_stats.txt")).expect("UTF-8");
@@ -119,17 +132,7 @@ fn a_run_that_is_interrupted_leaves_what_was_there_and_says_so() {
     let before = workplace.files("");
     let manifest = workplace.read("out/manifest.json");
     workplace.write(JOKES, jokes(20_000));
-    let child = workplace.command(&["--configs", "a", "--threads", "1"]).spawn();
-    let mut child = child.expect("the program can be started");
-    // Interrupted once it writes: its folder beside the output shows that.
-    let started = Instant::now();
-    while !workplace.path().join(".out.partial/a-train-text.bin").exists()
-        && !workplace.files(".out.partial").iter().any(|name| name.contains("train"))
-    {
-        assert!(started.elapsed() < Duration::from_secs(60), "the run never began to write");
-        assert!(child.try_wait().expect("it is our child").is_none(), "the run was too fast");
-        std::thread::yield_now();
-    }
+    let child = writing(&workplace);
     let killed = Command::new("kill").args(["-INT", &child.id().to_string()]).status();
     assert!(killed.expect("`kill` is there").success());
     let outcome = Outcome::of(child.wait_with_output().expect("it ends"));
@@ -137,6 +140,50 @@ fn a_run_that_is_interrupted_leaves_what_was_there_and_says_so() {
     assert!(outcome.err.contains("nothing was written"), "{}", outcome.err);
     assert_eq!(workplace.files(""), before);
     assert_eq!(workplace.read("out/manifest.json"), manifest);
+}
+
+#[test]
+fn a_run_into_a_full_disk_names_the_file_and_leaves_what_was_there() {
+    // With `XFSZ` ignored, a file's limit is met as a full disk is: the write returns an error.
+    let fill = |workplace: &Workplace| {
+        let script = "trap '' XFSZ; ulimit -f 64; exec \"$0\" build --configs a";
+        let mut command = Command::new("sh");
+        command.current_dir(workplace.path()).args(["-c", script]);
+        command.arg(env!("CARGO_BIN_EXE_pretokenizer"));
+        let outcome = Outcome::of(command.output().expect("there is a shell"));
+        assert_eq!(outcome.code, Some(1), "{}", outcome.err);
+        let expected = "error: failed to write to file `./.out.partial/.a-train-text.bin.partial";
+        assert!(outcome.err.contains(expected), "{}", outcome.err);
+    };
+    let workplace = Workplace::with_datasets("[joke]");
+    workplace.write(JOKES, jokes(2000));
+    let before = workplace.files("");
+    fill(&workplace);
+    assert_eq!(workplace.files(""), before);
+    assert!(!workplace.path().join(".out.partial").exists());
+
+    let workplace = built(&[]);
+    let before = (workplace.files(""), workplace.shards(), workplace.manifest());
+    workplace.write(JOKES, jokes(2000));
+    fill(&workplace);
+    assert_eq!((workplace.files(""), workplace.shards(), workplace.manifest()), before);
+}
+
+#[test]
+fn what_a_killed_run_left_is_cleared_away_by_the_next() {
+    let workplace = built(&[]);
+    let before = (workplace.files("out"), workplace.shards());
+    workplace.write(JOKES, jokes(20_000));
+    let mut child = writing(&workplace);
+    child.kill().expect("it is our child");
+    child.wait().expect("it ends");
+    assert!(workplace.path().join(".out.partial").exists(), "it was killed while it wrote");
+    assert_eq!((workplace.files("out"), workplace.shards()), before);
+
+    workplace.write(JOKES, jokes(20));
+    workplace.run(&["--configs", "a"]).ok();
+    assert!(!workplace.path().join(".out.partial").exists());
+    assert_eq!((workplace.files("out"), workplace.shards()), before);
 }
 
 #[test]
