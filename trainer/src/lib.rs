@@ -9,6 +9,7 @@
 //! Autograd lives inside one unit of the model ([`params`]); the backward pass across units is ours ([`backward`]).
 
 pub mod config; // a run's YAML -> a checked type
+pub mod device; // where the model computes
 pub mod llama_config; // config.json -> the model's shape
 pub mod order; // (documents, seed) -> which document each sample is
 pub mod rows; // documents -> what the model reads of them, and which tokens it learns

@@ -9,11 +9,12 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result};
 use cli::{BadInput, bail_input};
 use shards::manifest::Manifest;
-use tch::{Cuda, Device, Kind, Tensor};
+use tch::{Device, Kind, Tensor};
 
 use crate::backward::{self, Gradients, Pass};
 use crate::batch::{Batcher, Counts, MicroBatch};
-use crate::config::{Config, DeviceChoice, NewRows, Normalize, Precision};
+use crate::config::{Config, NewRows, Normalize, Precision};
+use crate::device;
 use crate::evaluate::{Evaluation, evaluate};
 use crate::llama_config::LlamaConfig;
 use crate::new_rows;
@@ -69,14 +70,14 @@ pub struct Step {
 impl Run {
     /// Opens data and base model and checks that they fit. The model is at its first step.
     pub fn open(config: Config) -> Result<Self> {
-        let device = device(config.device)?;
+        let mut remarks = Vec::new();
+        let device = device::choose(config.device, &mut remarks)?;
         if let Some(threads) = config.threads {
             tch::set_num_threads(i32::from(threads));
         }
         let mut base = LlamaConfig::read(&config.model.base)?;
         let n_stored = base.vocab_size;
         base.vocab_size = new_rows::rows(&config.model, &base, &config.data.train)?;
-        let mut remarks = Vec::new();
         check_length(&config, &base)?;
         let pad_id = check_manifest(&config, &base, &mut remarks)?;
         let batcher = |prefix: &Path| -> Result<Batcher> {
@@ -211,20 +212,6 @@ pub fn compute_kind(precision: Precision) -> Kind {
     match precision {
         Precision::Fp32 => Kind::Float,
         Precision::Bf16 => Kind::BFloat16,
-    }
-}
-
-/// The device that was chosen, if it is there.
-fn device(choice: DeviceChoice) -> Result<Device> {
-    match choice {
-        DeviceChoice::Cpu => Ok(Device::Cpu),
-        DeviceChoice::Auto if Cuda::is_available() => Ok(Device::Cuda(0)),
-        DeviceChoice::Auto => Ok(Device::Cpu),
-        DeviceChoice::Cuda if Cuda::is_available() => Ok(Device::Cuda(0)),
-        DeviceChoice::Cuda => bail_input!(
-            "`device` is `cuda`, but no GPU can be used here\n\
-             hint: `device: auto` takes the CPU where there is no GPU; `scripts/libtorch` fetches the CUDA parts"
-        ),
     }
 }
 

@@ -13,10 +13,12 @@ use serde::Deserialize;
 use serde_json::{Map, Value, json};
 use shards::Role;
 use shards::atomic::AtomicFile;
-use tch::{Device, Kind, Tensor};
+use tch::{Kind, Tensor};
 use text::{Conversation, Message, Tokenizer};
 
 use crate::checkpoint;
+use crate::config::DeviceChoice;
+use crate::device;
 use crate::hf_tokenizer;
 use crate::llama_config::LlamaConfig;
 use crate::model::KvCache;
@@ -76,7 +78,11 @@ struct PromptMessage {
 impl Sampler {
     /// Opens a Hugging Face folder, a run's folder, or a checkpoint.
     pub fn open(folder: &Path, options: Options) -> Result<Self> {
-        let device = if tch::Cuda::is_available() { Device::Cuda(0) } else { Device::Cpu };
+        let mut remarks = Vec::new();
+        let device = device::choose(DeviceChoice::Auto, &mut remarks)?;
+        for remark in remarks {
+            print::note(format!("warning: {remark}"));
+        }
         let (model, tokenizer) =
             if checkpoint::is_checkpoint(folder) || checkpoint::latest(folder)?.is_some() {
                 let trained = Trained::find(folder)?;

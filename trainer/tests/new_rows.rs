@@ -1,5 +1,7 @@
 //! A base that lacks rows for the datamix's tokens: refused by default, or given rows as the configuration says.
 
+#![expect(clippy::unwrap_used, reason = "a test's helpers fail as tests do")]
+
 mod tiny_run;
 
 use serde_json::Value;

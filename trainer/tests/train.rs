@@ -191,6 +191,15 @@ fn what_does_not_fit_is_refused_before_the_first_step() {
         &["--set", "data.pad_id=48"],
         &expect!["error: `data.pad_id` is 48, but the base model's vocabulary has 48"],
     );
+    // A machine with a GPU would rightly use it.
+    if torch_ext::cuda::load() == Err(torch_ext::cuda::NoCuda::NoDriver) {
+        check(
+            &["--set", "device=cuda"],
+            &expect![
+                "error: `device` is `cuda`, but this machine has no NVIDIA driver (libcuda.so.1)"
+            ],
+        );
+    }
 }
 
 #[test]

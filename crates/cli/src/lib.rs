@@ -8,10 +8,10 @@
 
 pub mod suggest; // a mistyped name -> the name that was probably meant
 pub mod yaml; // a YAML file -> a checked type, or file:line:column, the key and a suggestion
-pub mod progress; // a bar on a terminal, plain lines at intervals elsewhere
-pub mod interrupt; // Ctrl-C and SIGTERM -> a flag that long work looks at
 pub mod print; // text -> standard output; a reader that went away is no error
 pub mod exit; // an error -> `error: ...` on standard error and an exit code
+pub mod interrupt; // Ctrl-C and SIGTERM -> a flag that long work looks at
+pub mod progress; // a bar on a terminal, plain lines at intervals elsewhere
 
 pub use exit::{BadInput, Interrupted};
 pub use progress::{Progress, Unit};
