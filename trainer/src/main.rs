@@ -4,7 +4,7 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use anyhow::Result;
-use clap::{Args, Parser, Subcommand, ValueEnum};
+use clap::{Args, CommandFactory, FromArgMatches, Parser, Subcommand, ValueEnum};
 use cli::{BadInput, bail_input};
 use tch::Kind;
 use text::Tokenizer;
@@ -52,7 +52,7 @@ enum Command {
         #[arg(long, value_enum, default_value_t = Dtype::Bf16)]
         dtype: Dtype,
         /// Begin another file of weights after so many gigabytes (10^9 bytes)
-        #[arg(long, value_name = "GB", default_value_t = 5.0)]
+        #[arg(long, value_name = "GB", default_value_t = 5.0, value_parser = above_zero)]
         max_shard_size: f64,
         /// Replace the folder if it is there
         #[arg(long)]
@@ -103,10 +103,10 @@ struct InitArgs {
     #[arg(long, value_name = "N", default_value_t = 2048, value_parser = clap::value_parser!(u32).range(1..))]
     max_position_embeddings: u32,
     /// Base of RoPE's frequencies
-    #[arg(long, value_name = "X", default_value_t = 10_000.0)]
+    #[arg(long, value_name = "X", default_value_t = 10_000.0, value_parser = above_zero)]
     rope_theta: f64,
     /// Standard deviation of the random weights
-    #[arg(long, value_name = "X", default_value_t = 0.02)]
+    #[arg(long, value_name = "X", default_value_t = 0.02, value_parser = from_zero)]
     initializer_range: f64,
     /// Seeds the random weights
     #[arg(long, value_name = "N", default_value_t = 0)]
@@ -131,13 +131,13 @@ struct SampleArgs {
     #[arg(long, value_name = "FILE", requires = "prompts")]
     out: Option<PathBuf>,
     /// The longest answer, in tokens
-    #[arg(long, value_name = "N", default_value_t = 256)]
-    max_new_tokens: usize,
+    #[arg(long, value_name = "N", default_value_t = 256, value_parser = clap::value_parser!(u32).range(1..))]
+    max_new_tokens: u32,
     /// 0 takes the most probable token; above, tokens are drawn
-    #[arg(long, value_name = "T", default_value_t = 0.0)]
+    #[arg(long, value_name = "T", default_value_t = 0.0, value_parser = from_zero)]
     temperature: f64,
     /// Draw among the most probable tokens that together have this probability
-    #[arg(long, value_name = "P", default_value_t = 1.0)]
+    #[arg(long, value_name = "P", default_value_t = 1.0, value_parser = share)]
     top_p: f64,
     /// Draw among so many most probable tokens; 0 for all
     #[arg(long, value_name = "K", default_value_t = 0)]
@@ -154,7 +154,7 @@ enum Dtype {
 }
 
 fn main() -> ExitCode {
-    let cli = Cli::parse();
+    let cli = parse();
     cli::exit::run(|| {
         torch_ext::version::check()?;
         // Before anything asks libtorch about CUDA. A box without a GPU is not an error here: the configuration may
@@ -162,6 +162,37 @@ fn main() -> ExitCode {
         let _ = torch_ext::cuda::load();
         run(cli.command)
     })
+}
+
+/// The command line; `-1` is a number out of its range there, and not an unknown flag.
+fn parse() -> Cli {
+    let command = Cli::command().mut_subcommands(|subcommand| {
+        subcommand.mut_args(|arg| {
+            let takes_value = arg.get_action().takes_values();
+            arg.allow_negative_numbers(takes_value)
+        })
+    });
+    Cli::from_arg_matches(&command.get_matches()).unwrap_or_else(|error| error.exit())
+}
+
+/// A number from 0 on.
+fn from_zero(text: &str) -> Result<f64, String> {
+    number(text, |it| it >= 0.0, "a number from 0 on")
+}
+
+/// A number above 0.
+fn above_zero(text: &str) -> Result<f64, String> {
+    number(text, |it| it > 0.0, "a number above 0")
+}
+
+/// A number above 0, at most 1.
+fn share(text: &str) -> Result<f64, String> {
+    number(text, |it| it > 0.0 && it <= 1.0, "a number above 0, at most 1")
+}
+
+fn number(text: &str, fits: fn(f64) -> bool, expected: &str) -> Result<f64, String> {
+    let number = text.parse().ok().filter(|it: &f64| it.is_finite() && fits(*it));
+    number.ok_or_else(|| format!("expected {expected}"))
 }
 
 fn run(command: Command) -> Result<()> {
@@ -177,9 +208,6 @@ fn run(command: Command) -> Result<()> {
                 Dtype::Bf16 => Kind::BFloat16,
                 Dtype::F32 => Kind::Float,
             };
-            if max_shard_size.is_nan() || max_shard_size <= 0.0 {
-                bail_input!("`--max-shard-size` is {max_shard_size}, expected a number above 0");
-            }
             #[expect(
                 clippy::cast_possible_truncation,
                 clippy::cast_sign_loss,
@@ -227,7 +255,7 @@ fn init(args: InitArgs) -> Result<()> {
 
 fn sample(args: SampleArgs) -> Result<()> {
     let options = sample::Options {
-        max_new_tokens: args.max_new_tokens,
+        max_new_tokens: usize::try_from(args.max_new_tokens).unwrap_or(usize::MAX),
         temperature: args.temperature,
         top_p: args.top_p,
         top_k: args.top_k.into(),
