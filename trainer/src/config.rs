@@ -50,6 +50,10 @@ pub struct Config {
     /// When and on how much the model is evaluated; never, if left out.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub evaluate: Option<EvaluateConfig>,
+    /// After so many steps in a row whose loss or gradient was not finite, the run stops: it has diverged. No
+    /// checkpoint is saved during such a row.
+    #[serde(default = "default_stop_after_skipped")]
+    pub stop_after_skipped: u64,
     /// When the run is saved.
     #[serde(default)]
     pub checkpoint: CheckpointConfig,
@@ -319,6 +323,10 @@ fn default_seed() -> u32 {
     1234
 }
 
+fn default_stop_after_skipped() -> u64 {
+    10
+}
+
 fn default_betas() -> [f64; 2] {
     [0.9, 0.999]
 }
@@ -367,6 +375,7 @@ impl Config {
             positive(key, value as u64)?;
         }
         positive("logging.every", self.logging.every)?;
+        positive("stop_after_skipped", self.stop_after_skipped)?;
         if let Some(every) = self.checkpoint.every {
             positive("checkpoint.every", every)?;
         }

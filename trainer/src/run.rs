@@ -59,6 +59,8 @@ pub struct Step {
     pub grad_norm: f64,
     /// Whether no update was made, because loss or gradient were not finite or nothing was to be learned.
     pub skipped: bool,
+    /// Whether loss or gradient were not finite.
+    pub not_finite: bool,
     /// What went into it.
     pub counts: Counts,
     /// The first documents of the batch.
@@ -127,7 +129,8 @@ impl Run {
         let loss = self.accumulate(&batches, counts.supervised)?;
         let (grad_norm, clip) = self.gradients.norm(self.config.optimizer.clip_grad)?;
         let lr = self.schedule.lr(self.state.updates());
-        let skipped = counts.supervised == 0 || !grad_norm.is_finite() || !loss.is_finite();
+        let not_finite = !grad_norm.is_finite() || !loss.is_finite();
+        let skipped = counts.supervised == 0 || not_finite;
         if !skipped {
             if let Some(factor) = clip {
                 self.gradients.scale(factor)?;
@@ -142,10 +145,18 @@ impl Run {
             lr,
             grad_norm,
             skipped,
+            not_finite,
             counts,
             first_documents,
             seconds: (started.elapsed(), loading),
         })
+    }
+
+    /// The first parameter that holds a number that is not finite, if there is one.
+    pub fn broken_parameter(&self) -> Option<String> {
+        let broken = |values: &Tensor| values.isfinite().all().int64_value(&[]) == 0;
+        let mut parameters = weights::parameters(&self.model).into_iter();
+        parameters.find(|(_, values)| broken(values)).map(|(spec, _)| spec.name)
     }
 
     /// Whether there is something to evaluate on.

@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, bail};
 use cli::{BadInput, Interrupted, Progress, Yaml, bail_input, print};
 use serde_json::Value;
 
@@ -13,7 +13,8 @@ use crate::metrics::{self, Metrics};
 use crate::run::{Run, Step};
 
 /// Trains, from the newest checkpoint in `out` if there is one, until the run is complete, a signal comes, or
-/// `stop_after` steps are made in all. In each case the run is saved.
+/// `stop_after` steps are made in all. In each case the run is saved, unless it is diverging: then its older
+/// checkpoints are worth more than a new one.
 pub fn train(config: Config, out: &Path, stop_after: Option<u64>) -> Result<()> {
     cli::interrupt::listen()?;
     let mut run = Run::open(config)?;
@@ -29,7 +30,8 @@ pub fn train(config: Config, out: &Path, stop_after: Option<u64>) -> Result<()> 
     print::note(describe(&run));
     let metrics = Metrics::open(out, run.state.step)?;
     let first = run.state.step;
-    let mut training = Training { run, out, metrics, newest, validation: None };
+    let mut training =
+        Training { run, out, metrics, newest, validation: None, not_finite: Row::default() };
     let stopped = training.run(stop_after)?;
     training.report(first, stopped)?;
     if stopped && stop_after != Some(training.run.state.step) {
@@ -46,6 +48,16 @@ struct Training<'a> {
     newest: Option<PathBuf>,
     /// The last evaluation.
     validation: Option<Evaluation>,
+    /// The steps up to now whose loss or gradient was not finite.
+    not_finite: Row,
+}
+
+/// Steps that follow one another.
+#[derive(Clone, Copy, Default)]
+struct Row {
+    /// The number of the first.
+    first: u64,
+    length: u64,
 }
 
 impl Training<'_> {
@@ -70,19 +82,69 @@ impl Training<'_> {
             {
                 progress.note(line(number, steps, &step));
             }
+            self.count_not_finite(number, &step);
+            if self.not_finite.length >= self.run.config.stop_after_skipped {
+                break;
+            }
             self.evaluate(number, &progress)?;
-            if self.run.config.checkpoint.every.is_some_and(|every| number.is_multiple_of(every)) {
+            let every = self.run.config.checkpoint.every;
+            if self.not_finite.length == 0
+                && every.is_some_and(|every| number.is_multiple_of(every))
+            {
                 self.save()?;
                 saved = number;
             }
             progress.inc(1);
         }
         progress.finish();
+        if self.not_finite.length > 0 {
+            let diverged = self.diverged();
+            if cli::interrupt::requested() {
+                print::note(format!("warning: {diverged}"));
+                return Err(Interrupted.into());
+            }
+            bail!(diverged);
+        }
         // A run that stands where its newest checkpoint does is saved already.
         if saved != self.run.state.step || self.newest.is_none() {
             self.save()?;
         }
         Ok(self.run.state.step < steps)
+    }
+
+    fn count_not_finite(&mut self, number: u64, step: &Step) {
+        let Row { first, length } = self.not_finite;
+        if step.not_finite {
+            let first = if length == 0 { number } else { first };
+            self.not_finite = Row { first, length: length + 1 };
+        } else if !step.skipped {
+            self.not_finite = Row::default();
+        }
+    }
+
+    /// What to say of a run that diverges.
+    fn diverged(&self) -> String {
+        let Row { first, length } = self.not_finite;
+        let mut text = match length {
+            0 => format!("the run diverged at step {}", self.run.state.step),
+            1 => format!(
+                "the run diverged: loss or gradient were not finite at step {first}, the last one"
+            ),
+            _ => format!(
+                "the run diverged: from step {first} on, loss or gradient were not finite in all {length} steps"
+            ),
+        };
+        if let Some(name) = self.run.broken_parameter() {
+            text += &format!("; the parameter `{name}` has numbers that are not finite");
+        }
+        text += &match &self.newest {
+            Some(newest) => format!(
+                "; nothing was saved since, the last good checkpoint is `{}`",
+                newest.display()
+            ),
+            None => "; no checkpoint was saved before that".to_string(),
+        };
+        text + "\nhint: lower `optimizer.lr` or lengthen `schedule.warmup_steps`, and train into another folder with `--out`"
     }
 
     /// Evaluates if this step is one to do so after.
@@ -107,6 +169,10 @@ impl Training<'_> {
     }
 
     fn save(&mut self) -> Result<()> {
+        // The update of the last step can have broken what its loss did not show yet.
+        if self.run.broken_parameter().is_some() {
+            bail!(self.diverged());
+        }
         let Run { config, model, optimizer, state, .. } = &self.run;
         let saved =
             checkpoint::save(self.out, config.checkpoint.keep, model, &optimizer.moments, state)?;

@@ -103,3 +103,33 @@ fn only_the_newest_checkpoints_are_kept() {
     names.sort();
     assert_eq!(names, ["step-0000006", "step-0000008"]);
 }
+
+#[test]
+fn a_diverged_run_stops_and_keeps_its_good_checkpoints() {
+    let run = TinyRun::new(40, "checkpoint: {every: 1, keep: 1}\nstop_after_skipped: 4\n");
+    succeeds(&mut run.train("run", &["--stop-after", "3"]));
+    // The rate is the one setting that such a test must change; a user is told to take another folder.
+    let config = String::from_utf8(run.bytes("run/config.yaml")).expect("text");
+    let (before, after) =
+        (config.find("  lr: ").expect("a rate"), config.find("\n  min_lr").expect("the next key"));
+    let config = format!("{}  lr: 1e30{}", &config[..before], &config[after..]);
+    shards::atomic::write(&run.path("run/config.yaml"), config.as_bytes()).expect("written");
+
+    let lr = ["--set", "optimizer.lr=1e30"];
+    let words = [
+        "error: the run diverged: from step",
+        "in all 4 steps",
+        "last good checkpoint is `run/checkpoints/step-",
+        "hint: lower `optimizer.lr`",
+    ];
+    fails(&mut run.train("run", &lr), 1, &words);
+    // Another attempt finds the same checkpoint and comes to the same end.
+    fails(&mut run.train("run", &lr), 1, &words);
+
+    // The end of the run in such a row is no success either.
+    fails(
+        &mut run.train("new", &["--set", "optimizer.lr=1e30", "--set", "steps=4"]),
+        1,
+        &["diverged"],
+    );
+}
