@@ -101,6 +101,9 @@ pub fn export(from: &Path, out: &Path, options: &Options) -> Result<()> {
 
 /// A folder with something in it is only replaced when that is asked for, and when it is a model's.
 fn check_target(out: &Path, force: bool) -> Result<()> {
+    if out.is_file() {
+        bail_input!("`--out` is `{}`, a file, and an export needs a folder", out.display());
+    }
     if !out.exists() || fs::read_dir(out).bad_input()?.next().is_none() {
         return Ok(());
     }

@@ -28,6 +28,7 @@ pub mod evaluate; // documents -> how well the model predicts them
 pub mod state; // where a run stands
 pub mod checkpoint; // model, optimizer and state <-> disk, bit for bit
 pub mod run; // a configuration -> a run that is ready to make its next step
+pub mod run_folder; // a run's folder -> the right to write into it
 pub mod metrics; // what was measured -> metrics.jsonl
 pub mod train; // the loop: steps, evaluations, checkpoints, a safe end
 pub mod trained; // a run's folder -> its newest checkpoint and the tokenizer it was trained with

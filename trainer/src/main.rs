@@ -156,6 +156,10 @@ enum Dtype {
 fn main() -> ExitCode {
     let cli = parse();
     cli::exit::run(|| {
+        // From the first moment on: what comes now takes seconds.
+        if matches!(cli.command, Command::Train { .. }) {
+            cli::interrupt::listen()?;
+        }
         torch_ext::version::check()?;
         // Before anything asks libtorch about CUDA. A box without a GPU is not an error here: the configuration may
         // ask for one, and then the reason is told.

@@ -11,16 +11,23 @@ use crate::config::Config;
 use crate::evaluate::Evaluation;
 use crate::metrics::{self, Metrics};
 use crate::run::{Run, Step};
+use crate::run_folder::RunFolder;
 
 /// Trains, from the newest checkpoint in `out` if there is one, until the run is complete, a signal comes, or
 /// `stop_after` steps are made in all. In each case the run is saved, unless it is diverging: then its older
 /// checkpoints are worth more than a new one.
 pub fn train(config: Config, out: &Path, stop_after: Option<u64>) -> Result<()> {
-    cli::interrupt::listen()?;
+    // What is there is taken before anything is loaded; a new folder comes into being once everything fits.
+    let taken = RunFolder::take(out)?;
     let mut run = Run::open(config)?;
     for remark in &run.remarks {
         print::note(format!("warning: {remark}"));
     }
+    if cli::interrupt::requested() {
+        print::note("nothing was done yet");
+        return Err(Interrupted.into());
+    }
+    let _held = taken.map_or_else(|| RunFolder::create(out), Ok)?;
     let newest = checkpoint::latest(out)?;
     settle_config(&run.config, out, newest.is_some())?;
     if let Some(newest) = &newest {
@@ -104,6 +111,10 @@ impl Training<'_> {
                 return Err(Interrupted.into());
             }
             bail!(diverged);
+        }
+        if self.run.state.step == 0 && cli::interrupt::requested() {
+            print::note("no step was made, so nothing was saved");
+            return Err(Interrupted.into());
         }
         // A run that stands where its newest checkpoint does is saved already.
         if saved != self.run.state.step || self.newest.is_none() {
@@ -252,7 +263,6 @@ fn settle_config(config: &Config, out: &Path, resumes: bool) -> Result<()> {
             );
         }
     }
-    fs_err::create_dir_all(out)?;
     let text = serde_saphyr::to_string(config).context("writing the configuration")?;
     let header = "# What this run was started with, defaults included.\n";
     Ok(shards::atomic::write(&path, format!("{header}{text}").as_bytes())?)

@@ -120,6 +120,9 @@ fn an_export_replaces_nothing_that_it_was_not_told_to() {
     let mut over_shards = run.command("export");
     over_shards.args(["run", "--out", "shards", "--force"]);
     fails(&mut over_shards, 2, &["something else than an exported model"]);
+    let mut over_file = run.command("export");
+    over_file.args(["run", "--out", "train.yaml"]);
+    fails(&mut over_file, 2, &["`--out` is `train.yaml`, a file"]);
     let mut of_base = run.command("export");
     of_base.args(["base", "--out", "other"]);
     fails(&mut of_base, 2, &["neither a checkpoint nor a run"]);

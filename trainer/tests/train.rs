@@ -137,6 +137,12 @@ fn a_signal_finishes_the_step_saves_and_ends_with_130() {
         assert!(child.try_wait().expect("a child").is_none(), "it ended by itself");
         std::thread::sleep(Duration::from_millis(10));
     }
+    // A second training into the same folder would spoil both.
+    let second = workshop.train(&out);
+    let said = String::from_utf8(second.stderr).expect("text");
+    assert_eq!(second.status.code(), Some(2), "{said}");
+    assert!(said.contains("another process is training into `run` now"), "{said}");
+
     let killed = Command::new("kill").args(["-TERM", &child.id().to_string()]).status();
     assert!(killed.expect("`kill` is there").success());
     let output = child.wait_with_output().expect("it ends");
@@ -174,6 +180,10 @@ fn what_does_not_fit_is_refused_before_the_first_step() {
         &expect![
             "error: failed to open file `demo-tran-text.idx`: No such file or directory (os error 2)"
         ],
+    );
+    check(
+        &["--out", "run.yaml"],
+        &expect!["error: `--out` is `run.yaml`, a file, and a run needs a folder"],
     );
     check(
         &["--set", "epochs=0.1", "--set", "steps=null"],
