@@ -128,7 +128,7 @@ struct SampleArgs {
     #[arg(long, value_name = "FILE", conflicts_with = "prompt")]
     prompts: Option<PathBuf>,
     /// Where the lines go, with an `output` each [default: standard output]
-    #[arg(long, value_name = "FILE", requires = "prompts")]
+    #[arg(long, value_name = "FILE", requires = "prompts", conflicts_with = "prompt")]
     out: Option<PathBuf>,
     /// The longest answer, in tokens
     #[arg(long, value_name = "N", default_value_t = 256, value_parser = clap::value_parser!(u32).range(1..))]

@@ -3,7 +3,7 @@
 //! A conversation becomes ChatML with the head of an assistant's turn, the model goes on from there a token at a time
 //! with a key-value cache, and stops at the end of the turn.
 
-use std::io::Write;
+use std::io::{self, Write};
 use std::path::Path;
 
 use anyhow::{Context, Result, bail};
@@ -116,7 +116,7 @@ impl Sampler {
     pub fn answer(
         &self,
         conversation: &Conversation,
-        mut show: impl FnMut(&str),
+        mut show: impl FnMut(&str) -> io::Result<()>,
     ) -> Result<Answer> {
         let mut prompt = Vec::new();
         self.tokenizer.encoder().encode(&text::prompt(conversation), &mut prompt);
@@ -143,12 +143,12 @@ impl Sampler {
                 break;
             }
             let text = decoder.push(id);
-            show(&text);
+            show(&text).context("writing the answer")?;
             answer.text += &text;
             input = vec![id];
         }
         let rest = decoder.finish();
-        show(&rest);
+        show(&rest).context("writing the answer")?;
         answer.text += &rest;
         Ok(answer)
     }
@@ -184,8 +184,8 @@ pub fn one(folder: &Path, system: Option<String>, prompt: String, options: Optio
     let sampler = Sampler::open(folder, options)?;
     let message = Message { role: Role::User, text: prompt, context: None };
     let answer = sampler
-        .answer(&Conversation { system, messages: vec![message] }, |text| print::part(text))?;
-    print::out("");
+        .answer(&Conversation { system, messages: vec![message] }, |text| print::result(text))?;
+    print::result("\n").context("writing the answer")?;
     if !answer.ended {
         print::note(format!(
             "cut after {} tokens\nhint: `--max-new-tokens` allows more",
@@ -200,30 +200,28 @@ pub fn one(folder: &Path, system: Option<String>, prompt: String, options: Optio
 pub fn many(folder: &Path, prompts: &Path, out: Option<&Path>, options: Options) -> Result<()> {
     cli::interrupt::listen()?;
     let text = fs::read_to_string(prompts).bad_input()?;
-    let lines: Vec<(Map<String, Value>, Prompt)> = text
+    let lines: Vec<PromptLine> = text
         .lines()
         .enumerate()
         .filter(|(_, line)| !line.trim().is_empty())
         .map(|(i, line)| parse(line).with_context(|| format!("{}:{}", prompts.display(), i + 1)))
         .collect::<Result<_>>()
         .bad_input()?;
-    let conversations = lines
-        .iter()
-        .map(|(_, prompt)| conversation(prompt))
-        .collect::<Result<Vec<_>>>()
-        .bad_input()?;
+    if lines.is_empty() {
+        bail_input!("`{}` has no prompts", prompts.display());
+    }
     let sampler = Sampler::open(folder, options)?;
     let mut file = out.map(AtomicFile::create).transpose()?;
 
     let progress = Progress::new("answering", lines.len() as u64, Unit::Count("prompts"));
     let (mut right, mut expected) = (0, 0);
-    for ((mut line, prompt), conversation) in lines.into_iter().zip(conversations) {
+    for PromptLine { mut line, conversation, answer: wanted } in lines {
         // Each prompt begins the random numbers anew: an answer does not depend on the prompts before it.
         tch::manual_seed(sampler.options.seed);
-        let answer = sampler.answer(&conversation, |_| {})?;
+        let answer = sampler.answer(&conversation, |_| Ok(()))?;
         line.insert("output".into(), json!(answer.text));
         line.insert("ended".into(), json!(answer.ended));
-        if let Some(wanted) = prompt.answer {
+        if let Some(wanted) = wanted {
             let correct = answer.ended && answer.text == wanted;
             expected += 1;
             right += u32::from(correct);
@@ -231,7 +229,8 @@ pub fn many(folder: &Path, prompts: &Path, out: Option<&Path>, options: Options)
         }
         match &mut file {
             Some(file) => writeln!(file, "{}", Value::Object(line))?,
-            None => print::out(Value::Object(line).to_string()),
+            None => print::result(format!("{}\n", Value::Object(line)))
+                .context("writing the answers")?,
         }
         progress.inc(1);
     }
@@ -245,9 +244,19 @@ pub fn many(folder: &Path, prompts: &Path, out: Option<&Path>, options: Options)
     Ok(())
 }
 
-fn parse(line: &str) -> Result<(Map<String, Value>, Prompt)> {
-    let prompt = serde_json::from_str(line)?;
-    Ok((serde_json::from_str(line)?, prompt))
+/// A line of a file of prompts, read.
+struct PromptLine {
+    /// All keys, as they go into the output.
+    line: Map<String, Value>,
+    conversation: Conversation,
+    /// The answer that is expected, if one is.
+    answer: Option<String>,
+}
+
+fn parse(line: &str) -> Result<PromptLine> {
+    let prompt: Prompt = serde_json::from_str(line)?;
+    let conversation = conversation(&prompt)?;
+    Ok(PromptLine { line: serde_json::from_str(line)?, conversation, answer: prompt.answer })
 }
 
 fn conversation(prompt: &Prompt) -> Result<Conversation> {
@@ -266,5 +275,14 @@ fn conversation(prompt: &Prompt) -> Result<Conversation> {
         };
         conversation.messages.push(Message { role, text: content.clone(), context: None });
     }
-    Ok(conversation)
+    match conversation.messages.last() {
+        Some(last) if last.role == Role::User => Ok(conversation),
+        Some(last) => {
+            bail!(
+                "the last message is of the role `{}`, expected `user`: it is answered",
+                last.role
+            )
+        }
+        None => bail!("there is no message of the role `user` to answer"),
+    }
 }

@@ -85,7 +85,7 @@ fn transformers_has_our_logits_our_ids_and_our_answer() {
                 ],
                 "ids": ids,
                 "last_logits": last,
-                "answer": sampler.answer(&conversation, |_| {}).unwrap().ids,
+                "answer": sampler.answer(&conversation, |_| Ok(())).unwrap().ids,
             })
         })
         .collect();
@@ -149,4 +149,36 @@ fn answers_to_a_file_of_prompts_are_counted() {
 
     write(r#"{"messages": [{"role": "cat"}]}"#);
     fails(&mut sample(), 2, &["p.jsonl:1: missing field `content`"]);
+
+    let check = |text: &str, complaint: &str| {
+        write(text);
+        fails(&mut sample(), 2, &[complaint]);
+    };
+    check("\n\n", "`p.jsonl` has no prompts");
+    check("\n{\"messages\": []}\n", "p.jsonl:2: there is no message of the role `user`");
+    check(
+        r#"{"messages": [{"role": "assistant", "content": "Hi."}]}"#,
+        "p.jsonl:1: the last message is of the role `assistant`, expected `user`",
+    );
+    check(
+        r#"{"messages": [{"role": "robot", "content": "Hi."}]}"#,
+        "p.jsonl:1: message 0 has the role `robot`",
+    );
+}
+
+#[test]
+fn an_answer_that_cannot_be_written_is_no_success() {
+    let run = trained();
+    let sample = || {
+        let mut sample = run.command("sample");
+        sample.args(["run", "--prompt", "What comes after 3?", "--max-new-tokens", "4"]);
+        sample
+    };
+    let full = fs_err::OpenOptions::new().write(true).open("/dev/full").unwrap().into_file();
+    let output = sample().stdout(full).output().unwrap();
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert_eq!(output.status.code(), Some(1), "{said}");
+    assert!(said.contains("error: writing the answer: "), "{said}");
+
+    fails(sample().args(["--out", "a.txt"]), 2, &["cannot be used with"]);
 }

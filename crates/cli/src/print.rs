@@ -14,10 +14,15 @@ pub fn note(line: impl AsRef<str>) {
     write(&mut io::stderr().lock(), line.as_ref());
 }
 
-/// Writes a part of a line to standard output, at once: for text that comes bit by bit.
-pub fn part(text: impl AsRef<str>) {
+/// Writes text that was asked for to standard output, at once; a failure, such as a full disk, is the caller's.
+///
+/// A reader that went away is none.
+pub fn result(text: impl AsRef<str>) -> io::Result<()> {
     let mut stream = io::stdout().lock();
-    let _ = stream.write_all(text.as_ref().as_bytes()).and_then(|()| stream.flush());
+    match stream.write_all(text.as_ref().as_bytes()).and_then(|()| stream.flush()) {
+        Err(error) if error.kind() != io::ErrorKind::BrokenPipe => Err(error),
+        _ => Ok(()),
+    }
 }
 
 fn write(stream: &mut impl Write, line: &str) {
