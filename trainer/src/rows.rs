@@ -31,7 +31,7 @@ pub struct Cut {
     pub supervised: u64,
 }
 
-/// A shard whose token ids fit the model, cut into rows.
+/// A shard whose token ids fit the model and whose roles are roles, cut into rows.
 #[derive(Debug)]
 pub struct Rows {
     shard: PairReader,
@@ -40,7 +40,8 @@ pub struct Rows {
 }
 
 impl Rows {
-    /// Opens the shard with this prefix. Every token id is checked against the model's vocabulary once, here.
+    /// Opens the shard with this prefix. Every role, and every token id against the model's vocabulary, is
+    /// checked once, here.
     pub fn open(
         prefix: &Path,
         vocab_size: i64,
@@ -49,7 +50,7 @@ impl Rows {
     ) -> Result<Self> {
         let shard = PairReader::open(prefix).bad_input()?;
         let rows = Self { shard, sequence_length, train_on };
-        rows.check_vocabulary(vocab_size)
+        rows.check_documents(vocab_size)
             .with_context(|| prefix.display().to_string())
             .bad_input()?;
         Ok(rows)
@@ -88,9 +89,17 @@ impl Rows {
         Row { tokens, supervised, cut }
     }
 
-    fn check_vocabulary(&self, vocab_size: i64) -> Result<()> {
+    fn check_documents(&self, vocab_size: i64) -> Result<()> {
         for index in 0..self.len() {
-            let highest = self.shard.document(index).tokens().max().unwrap_or(0);
+            let document = self.shard.document(index);
+            let is_role = |id: u32| u8::try_from(id).is_ok_and(|id| Role::try_from(id).is_ok());
+            if let Some(role) = document.roles().find(|role| !is_role(*role)) {
+                bail_input!(
+                    "document {index} has a token of the role {role}, expected 0 to 3\n\
+                     hint: the shard is damaged: make it anew with `pretokenizer build`"
+                );
+            }
+            let highest = document.tokens().max().unwrap_or(0);
             if i64::from(highest) >= vocab_size {
                 bail_input!(
                     "document {index} has the token {highest}, but the base model's vocabulary has {vocab_size}\n\

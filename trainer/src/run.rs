@@ -260,7 +260,7 @@ fn check_manifest(config: &Config, base: &LlamaConfig, remarks: &mut Vec<String>
                 base.vocab_size,
             );
         }
-        check_tokenizer(prefix, &manifest, &config.model.base)?;
+        check_tokenizer(prefix, &manifest, &config.model.base, remarks)?;
         let pad = manifest.tokenizer.special_tokens.iter().find(|(name, _)| name == "<PAD>");
         pad_id = pad_id.or(pad.map(|(_, id)| *id));
     }
@@ -275,11 +275,21 @@ fn check_manifest(config: &Config, base: &LlamaConfig, remarks: &mut Vec<String>
 }
 
 /// A base that brings a tokenizer of the shards' kind must bring the same one.
-fn check_tokenizer(prefix: &Path, manifest: &Manifest, base: &Path) -> Result<()> {
+fn check_tokenizer(
+    prefix: &Path,
+    manifest: &Manifest,
+    base: &Path,
+    remarks: &mut Vec<String>,
+) -> Result<()> {
     let shards = &manifest.tokenizer.file;
     let Some(name) = Path::new(&shards.path).extension() else { return Ok(()) };
     let theirs = base.join("tokenizer").with_extension(name);
     if !theirs.exists() {
+        remarks.push(format!(
+            "`{}` is not there: the tokenizer that made `{}` cannot be compared with the base model's",
+            theirs.display(),
+            prefix.display()
+        ));
         return Ok(());
     }
     let found = shards::hash::sha256_file(&theirs)?;
