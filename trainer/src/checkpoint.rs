@@ -13,7 +13,7 @@
 
 use std::path::{Path, PathBuf};
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result, anyhow, bail};
 use cli::BadInput;
 use fs_err as fs;
 use serde::{Deserialize, Serialize};
@@ -86,6 +86,18 @@ pub fn latest(out: &Path) -> Result<Option<PathBuf>> {
     Ok(all(out)?.pop())
 }
 
+/// What to say of a folder that is newer than the newest checkpoint and is not a whole one, if there is such a folder.
+pub fn cut_short(out: &Path) -> Result<Option<String>> {
+    let Some(newest) = step_folders(out)?.pop().filter(|it| !is_checkpoint(it)) else {
+        return Ok(None);
+    };
+    let instead = match latest(out)? {
+        Some(latest) => format!("`{}` is taken instead", latest.display()),
+        None => "there is no older checkpoint".to_string(),
+    };
+    Ok(Some(format!("`{}` has no `{LAST}`, so it is not whole: {instead}", newest.display())))
+}
+
 /// Brings model and optimizer to where a checkpoint has them and says where the run stands.
 pub fn load(checkpoint: &Path, model: &mut Model, moments: &mut [Moments]) -> Result<TrainState> {
     let state = verify(checkpoint)?;
@@ -147,22 +159,29 @@ fn verify(checkpoint: &Path) -> Result<TrainState> {
         }
         Ok(record.state)
     };
-    check().map_err(|error| error.context(damaged(checkpoint))).bad_input()
+    check().map_err(|error| damaged(checkpoint, &error)).bad_input()
 }
 
 /// What to say of a damaged checkpoint, and which one to go on from instead.
-fn damaged(checkpoint: &Path) -> String {
+fn damaged(checkpoint: &Path, error: &anyhow::Error) -> anyhow::Error {
     let older = checkpoint.parent().and_then(Path::parent).and_then(|out| all(out).ok());
     let older = older.unwrap_or_default().into_iter().rfind(|it| it.as_path() < checkpoint);
     let remedy = match older {
         Some(older) => format!("remove it to go on from `{}`", older.display()),
         None => "there is no older one: remove it to begin anew".to_string(),
     };
-    format!("the checkpoint `{}` is damaged ({remedy})", checkpoint.display())
+    anyhow!("the checkpoint `{}` is damaged: {error:#}\nhint: {remedy}", checkpoint.display())
 }
 
 /// The checkpoints of a run, oldest first.
 fn all(out: &Path) -> Result<Vec<PathBuf>> {
+    let mut found = step_folders(out)?;
+    found.retain(|path| is_checkpoint(path));
+    Ok(found)
+}
+
+/// Everything that is named as a checkpoint, oldest first.
+fn step_folders(out: &Path) -> Result<Vec<PathBuf>> {
     let folder = folder(out);
     if !folder.exists() {
         return Ok(Vec::new());
@@ -171,7 +190,7 @@ fn all(out: &Path) -> Result<Vec<PathBuf>> {
     for entry in fs::read_dir(&folder)? {
         let path = entry?.path();
         let name = path.file_name().map(|name| name.to_string_lossy().into_owned());
-        if name.is_some_and(|name| name.starts_with("step-")) && is_checkpoint(&path) {
+        if name.is_some_and(|name| name.starts_with("step-")) {
             found.push(path);
         }
     }

@@ -5,9 +5,10 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, Result, bail};
 use cli::{BadInput, Interrupted, Progress, Yaml, bail_input, print};
 use serde_json::Value;
+use tch::Device;
 
 use crate::checkpoint;
-use crate::config::Config;
+use crate::config::{Config, Precision};
 use crate::evaluate::Evaluation;
 use crate::metrics::{self, Metrics};
 use crate::run::{Run, Step};
@@ -28,6 +29,9 @@ pub fn train(config: Config, out: &Path, stop_after: Option<u64>) -> Result<()> 
         return Err(Interrupted.into());
     }
     let _held = taken.map_or_else(|| RunFolder::create(out), Ok)?;
+    if let Some(remark) = checkpoint::cut_short(out)? {
+        print::note(format!("warning: {remark}"));
+    }
     let newest = checkpoint::latest(out)?;
     settle_config(&run.config, out, newest.is_some())?;
     if let Some(newest) = &newest {
@@ -240,10 +244,19 @@ fn line(number: u64, steps: u64, step: &Step) -> String {
 /// One line about the run.
 fn describe(run: &Run) -> String {
     let millions = run.model.numel() as f64 / 1e6;
-    let (config, device) = (&run.config, run.model.device());
+    let config = &run.config;
+    let device = match run.model.device() {
+        Device::Cuda(number) => format!("GPU {number}"),
+        Device::Cpu => "the CPU".to_string(),
+        other => format!("{other:?}"),
+    };
+    let precision = match config.precision {
+        Precision::Fp32 => "fp32",
+        Precision::Bf16 => "bf16",
+    };
     format!(
-        "training {millions:.1} M parameters on {device:?} in {:?}: {} steps of {} documents, {} at a time",
-        config.precision, run.steps, config.batch.global, config.batch.micro
+        "training {millions:.1} M parameters on {device} in {precision}: {} steps of {} documents, {} at a time",
+        run.steps, config.batch.global, config.batch.micro
     )
 }
 
@@ -303,7 +316,18 @@ fn compare(key: &str, before: &Value, now: &Value, changed: &mut Vec<String>) {
                 compare(&format!("{key}.{part}"), &at(before, part), &at(now, part), changed);
             }
         }
-        _ if before != now => changed.push(format!("`{key}`: {before} -> {now}")),
+        _ if before != now => {
+            changed.push(format!("`{key}`: {} -> {}", plain(before), plain(now)));
+        }
         _ => {}
+    }
+}
+
+/// A value as a person writes it.
+fn plain(value: &Value) -> String {
+    match value {
+        Value::Null => "not set".to_string(),
+        Value::String(text) => text.clone(),
+        other => other.to_string(),
     }
 }

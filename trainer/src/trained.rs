@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
-use cli::{BadInput, Yaml, bail_input};
+use cli::{BadInput, Yaml, bail_input, print};
 use fs_err as fs;
 use shards::Manifest;
 use tch::{Device, Kind};
@@ -50,6 +50,9 @@ fn resolve(from: &Path) -> Result<(PathBuf, PathBuf)> {
         let run = absolute.parent().and_then(Path::parent);
         let run = run.context("a checkpoint lies in a run's folder").bad_input()?;
         return Ok((run.to_owned(), from.to_owned()));
+    }
+    if let Some(remark) = checkpoint::cut_short(from)? {
+        print::note(format!("warning: {remark}"));
     }
     match checkpoint::latest(from)? {
         Some(checkpoint) => Ok((from.to_owned(), checkpoint)),

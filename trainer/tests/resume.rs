@@ -83,7 +83,23 @@ fn a_damaged_checkpoint_is_named_and_so_is_the_one_to_go_on_from() {
     check("checkpoint.json", |bytes| bytes.truncate(40), "is damaged");
     let missing = "exp_avg_sq.safetensors";
     fs::remove_file(run.path(newest).join(missing)).expect("removed");
-    fails(&mut run.train("run", &[]), 2, &[newest, missing, "step-0000003"]);
+    fails(
+        &mut run.train("run", &[]),
+        2,
+        &[newest, missing, "\nhint: remove it to go on from `run/checkpoints/step-0000003`"],
+    );
+
+    // A folder without its last file is not whole; one is told which one is taken instead.
+    let last = run.path(newest).join("checkpoint.json");
+    fs::remove_file(&last).expect("removed");
+    let mut export = run.command("export");
+    let output = succeeds(export.args(["run", "--out", "model"]));
+    let said = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert!(
+        said.contains("warning: `run/checkpoints/step-0000006` has no `checkpoint.json`"),
+        "{said}"
+    );
+    assert!(said.contains("`run/checkpoints/step-0000003` is taken instead"), "{said}");
 
     // What the message says to do helps.
     fs::remove_dir_all(run.path(newest)).expect("removed");

@@ -98,6 +98,9 @@ fn a_run_that_is_stopped_and_resumed_ends_as_one_that_is_not() {
     let workshop = Workshop::new();
     let said = workshop.succeed(&["--out", "whole"]);
     assert!(said.contains("no manifest beside these shards"), "{said}");
+    if torch_ext::cuda::load().is_err() {
+        assert!(said.contains("parameters on the CPU in fp32: 8 steps"), "{said}");
+    }
     let said = workshop.succeed(&["--out", "parts", "--stop-after", "5"]);
     assert!(said.contains("stopped after step 5 of 8"), "{said}");
     assert!(said.contains("hint: run the same command again"), "{said}");
@@ -213,14 +216,30 @@ fn what_does_not_fit_is_refused_before_the_first_step() {
 }
 
 #[test]
+fn a_shard_with_a_role_that_is_none_is_refused() {
+    let workshop = Workshop::new();
+    let path = workshop.path("demo-train-role.bin");
+    let mut roles = fs_err::read(&path).expect("roles");
+    // The eleventh token: the first document has ten.
+    roles[20] = 77;
+    shards::atomic::write(&path, &roles).expect("written");
+    let output = workshop.train(&[]);
+    let said = String::from_utf8(output.stderr).expect("text");
+    assert_eq!(output.status.code(), Some(2), "{said}");
+    let complaint = "demo-train: document 1 has a token of the role 77, expected 0 to 3\nhint: ";
+    assert!(said.contains(complaint), "{said}");
+}
+
+#[test]
 fn a_run_is_not_resumed_with_other_settings() {
     let workshop = Workshop::new();
     workshop.succeed(&["--out", "run", "--stop-after", "2"]);
-    let output = workshop.train(&["--out", "run", "--set", "optimizer.lr=0.5"]);
+    let changed = ["--set", "optimizer.lr=0.5", "--set", "data.validation=demo-train"];
+    let output = workshop.train(&[["--out", "run"].as_slice(), &changed].concat());
     let said = String::from_utf8(output.stderr).expect("text");
     assert_eq!(output.status.code(), Some(2), "{said}");
     assert!(
-        said.contains("`run` holds a run with other settings: `optimizer.lr`: 0.01 -> 0.5"),
+        said.contains("`run` holds a run with other settings: `data.validation`: demo-val -> demo-train, `optimizer.lr`: 0.01 -> 0.5"),
         "{said}"
     );
 }
