@@ -10,7 +10,7 @@ use std::num::NonZeroU32;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
-use cli::{BadInput, Yaml, YamlError, bail_input};
+use cli::{BadInput, Yaml, bail_input};
 use serde::{Deserialize, Serialize};
 use shards::Role;
 
@@ -347,11 +347,14 @@ impl Config {
             file.parse().bad_input()?
         } else {
             let merged = settings::merge(&file, settings)?;
-            // A mistake in the file is shown where it is in the file, and not in the merged text.
-            merged
-                .parse()
-                .map_err(|error: YamlError| file.parse::<Self>().err().unwrap_or(error))
-                .bad_input()?
+            match merged.parse() {
+                Ok(config) => config,
+                // A mistake in the file is shown where it is in the file, and not in the merged text.
+                Err(error) => {
+                    let alone: Self = file.parse().bad_input()?;
+                    return Err(settings::blame(&file, settings, &alone, &error)?).bad_input();
+                }
+            }
         };
         config.check().with_context(|| path.display().to_string()).bad_input()?;
         Ok(config)
@@ -549,11 +552,20 @@ optimizer: {lr: 1.0e-3}
         check(
             &["optimizer.lrr=1"],
             &expect![[r#"
-            run.yaml with --set optimizer.lrr=1:21:5: unknown key `lrr`
-               |
-            21 |     "lrr": 1
-               |     ^
-            hint: did you mean `lr`?"#]],
+                --set optimizer.lrr=1: unknown key `lrr`
+                hint: did you mean `lr`?"#]],
+        );
+        check(
+            &["evaluate.batches=1", "evaluate.every=5", "lr=1", "seed=7"],
+            &expect![[r#"
+                --set lr=1: unknown key `lr`
+                hint: did you mean `optimizer.lr`?"#]],
+        );
+        check(
+            &["seed=7", "batch.micro=many"],
+            &expect![
+                "--set batch.micro=many: this is not a value of the expected type, a whole number, not negative"
+            ],
         );
         check(
             &["seed"],
@@ -561,14 +573,7 @@ optimizer: {lr: 1.0e-3}
             `--set seed` has no `=`
             hint: write `--set optimizer.lr=1e-5`"#]],
         );
-        check(
-            &["seed.x=1"],
-            &expect![[r#"
-            run.yaml with --set seed.x=1:22:11: expected string scalar
-               |
-            22 |   "seed": {
-               |           ^"#]],
-        );
+        check(&["seed.x=1"], &expect!["--set seed.x=1: expected a single value"]);
     }
 
     #[test]
