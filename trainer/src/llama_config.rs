@@ -264,13 +264,22 @@ fn rope(fields: &Fields<'_>) -> Result<(f64, RopeScaling)> {
         None => None,
     };
     let theta = theta.or(fields.number("rope_theta")?).unwrap_or(10_000.0);
-    let Some(rope) = together.or(fields.object("rope_scaling")?) else {
-        return Ok((theta, RopeScaling::Default));
-    };
-    let kind = rope.0.get("rope_type").or(rope.0.get("type")).and_then(Value::as_str);
+    let together = together.map(|rope| scaling(&rope)).transpose()?;
+    let apart = fields.object("rope_scaling")?.map(|rope| scaling(&rope)).transpose()?;
+    match (together, apart) {
+        (Some(together), Some(apart)) if together != apart => bail!(
+            "`rope_parameters` ({together:?}) and `rope_scaling` ({apart:?}) contradict each other\n\
+             hint: keep the one that the weights were trained with"
+        ),
+        (scaling, other) => Ok((theta, scaling.or(other).unwrap_or(RopeScaling::Default))),
+    }
+}
+
+fn scaling(rope: &Fields<'_>) -> Result<RopeScaling> {
+    let kind = rope.get("rope_type").or(rope.get("type"));
     let needed =
         |key: &str| rope.number(key)?.with_context(|| format!("`{key}` of RoPE is missing"));
-    let scaling = match kind {
+    Ok(match kind.map(|kind| kind.as_str().unwrap_or("of no name")) {
         None | Some("default") => RopeScaling::Default,
         Some("linear") => RopeScaling::Linear { factor: needed("factor")? },
         Some("llama3") => RopeScaling::Llama3 {
@@ -282,8 +291,7 @@ fn rope(fields: &Fields<'_>) -> Result<(f64, RopeScaling)> {
         Some(other) => {
             bail!("RoPE scaling `{other}` is not known here, only `default`, `linear` and `llama3`")
         }
-    };
-    Ok((theta, scaling))
+    })
 }
 
 /// Typed access to a JSON object; a `null` is as good as nothing.
@@ -384,6 +392,21 @@ mod tests {
         check("hidden_size", json!("wide"), "`hidden_size` is \"wide\"");
         check("num_key_value_heads", json!(3), "4 attention heads cannot share 3");
         check("vocab_size", Value::Null, "`vocab_size` is missing");
+    }
+
+    #[test]
+    fn two_spellings_of_rope_must_agree() {
+        let read = |apart: Value| {
+            let mut json = tiny();
+            json["rope_parameters"] = json!({"rope_type": "default", "rope_theta": 1e6});
+            json["rope_scaling"] = apart;
+            LlamaConfig::from_json(&json).map_err(|error| error.to_string())
+        };
+        let unknown = read(json!({"type": "foo"})).unwrap_err();
+        assert!(unknown.contains("RoPE scaling `foo` is not known"), "{unknown}");
+        let other = read(json!({"type": "linear", "factor": 2.0})).unwrap_err();
+        assert!(other.contains("contradict each other"), "{other}");
+        assert_eq!(read(Value::Null).unwrap(), read(json!({"type": "default"})).unwrap());
     }
 
     /// transformers 5.23:
