@@ -25,6 +25,7 @@ use crate::pipeline::{Outcome, Pipeline};
 use crate::source::Reader;
 use crate::statistics::Statistics;
 use crate::streams::Streams;
+use crate::target;
 
 /// What is not part of the datamix.
 #[derive(Debug, Clone, Copy)]
@@ -50,7 +51,18 @@ pub fn build(datamix: &Datamix, options: Options) -> anyhow::Result<()> {
 }
 
 fn build_all(datamix: &Datamix, options: Options) -> anyhow::Result<()> {
+    let target = target::checked(datamix)?;
     let tokenizer = load_tokenizer(datamix)?;
+    for entry in &datamix.datasets_extra {
+        let mixing = entry.source.mixing();
+        let keys = [mixing.fraction.map(|_| "fraction"), mixing.size.map(|_| "size")];
+        for key in keys.into_iter().flatten() {
+            print::note(format!(
+                "warning: {}: `{key}` of `{}` has no effect in `datasets_extra`, it is used in full",
+                entry.place, entry.name
+            ));
+        }
+    }
     let mut reader = Reader::new(options.threads);
     let mut streams = Streams::new(datamix.rng_seed);
     let datasets = load(datamix, &mut reader, &mut streams)?;
@@ -69,7 +81,7 @@ fn build_all(datamix: &Datamix, options: Options) -> anyhow::Result<()> {
         plans.push(val);
     }
 
-    let folder = StagedFolder::create(Path::new(&datamix.output_dir))
+    let folder = StagedFolder::create(&target)
         .with_context(|| format!("cannot write below `{}`", datamix.output_dir))?;
     let special_tokens = tokenizer.special_tokens();
     atomic::write(
@@ -114,9 +126,9 @@ fn build_all(datamix: &Datamix, options: Options) -> anyhow::Result<()> {
     };
     manifest.write(folder.path())?;
     interrupt::check()?;
-    put_in_place(datamix, folder, &manifest)?;
+    put_in_place(datamix, &target, folder, &manifest)?;
     if datamix.compress {
-        compress(Path::new(&datamix.output_dir), &manifest)?;
+        compress(datamix, &target, &manifest)?;
     }
     Ok(())
 }
@@ -290,8 +302,12 @@ fn hash_outputs(folder: &Path) -> anyhow::Result<Vec<FileHash>> {
 
 /// Gives the folder its place, and clears away what an earlier run with the same prefix wrote and this one did not:
 /// a `.jsonl`, say, beside shards that it does not belong to.
-fn put_in_place(datamix: &Datamix, folder: StagedFolder, now: &Manifest) -> anyhow::Result<()> {
-    let target = Path::new(&datamix.output_dir);
+fn put_in_place(
+    datamix: &Datamix,
+    target: &Path,
+    folder: StagedFolder,
+    now: &Manifest,
+) -> anyhow::Result<()> {
     let before = Manifest::read(target).map(|manifest| manifest.outputs).unwrap_or_default();
     folder.commit_into(manifest::FILE_NAME)?;
     for output in before {
@@ -306,19 +322,20 @@ fn put_in_place(datamix: &Datamix, folder: StagedFolder, now: &Manifest) -> anyh
     Ok(())
 }
 
-/// Packs the folder's files into `FOLDER.tar.gz`, under the folder's name.
-fn compress(folder: &Path, manifest: &Manifest) -> anyhow::Result<()> {
-    let target = folder.with_file_name(format!(
-        "{}.tar.gz",
-        folder.file_name().unwrap_or_default().to_string_lossy()
-    ));
+/// Packs the folder's files into `FOLDER.tar.gz`, under the folder's own name.
+fn compress(datamix: &Datamix, folder: &Path, manifest: &Manifest) -> anyhow::Result<()> {
+    let named = Path::new(&datamix.output_dir);
+    // `..` has no name of its own, a link has one that the folder behind it has not.
+    let named = if named.file_name().is_some() { named } else { folder };
+    let name = named.file_name().unwrap_or_default();
+    let target = named.with_file_name(format!("{}.tar.gz", name.to_string_lossy()));
     let file = AtomicFile::create(&target)?;
     let level = flate2::Compression::default();
     let mut archive = tar::Builder::new(flate2::write::GzEncoder::new(file, level));
-    let names = manifest.outputs.iter().map(|output| output.path.as_str());
-    for name in names.chain([manifest::FILE_NAME]) {
+    let files = manifest.outputs.iter().map(|output| output.path.as_str());
+    for file in files.chain([manifest::FILE_NAME]) {
         interrupt::check()?;
-        archive.append_path_with_name(folder.join(name), folder.join(name))?;
+        archive.append_path_with_name(folder.join(file), Path::new(name).join(file))?;
     }
     archive.into_inner()?.finish()?.commit()?;
     Ok(())

@@ -15,4 +15,5 @@ pub mod encode; // sample -> document: tokens with roles
 pub mod filter; // document -> kept, or left out for a reason
 pub mod pipeline; // samples -> documents, in parallel, in order
 pub mod statistics; // counts, and the reference's text of them
+mod target; // the folder to write, checked
 pub mod build; // a datamix -> a folder of shards

@@ -121,9 +121,9 @@ pub fn train(datamix: &Datamix, datasets: &[Divided]) -> anyhow::Result<Plan> {
     let mut parts = Vec::with_capacity(datasets.len());
     for (dataset, (entry, divided)) in datamix.entries().zip(datasets).enumerate() {
         let Part { label, indices } = divided.train.clone();
-        // Extra datasets as well: the reference crashes where there are both lists, and passes over these keys where
-        // the extra ones are alone, which nobody who wrote them wants.
-        let fraction = fraction(entry, indices.len())?;
+        // The reference passes over these keys in `datasets_extra`.
+        let is_extra = dataset >= datamix.datasets.len();
+        let fraction = if is_extra { 1.0 } else { fraction(entry, indices.len())? };
         let target = truncated(indices.len() as f64 * fraction);
         let indices = if target < indices.len() {
             let chosen = stream.choice(indices.len(), target);

@@ -5,7 +5,6 @@ use std::io::Write;
 use crate::workplace::Workplace;
 use flate2::Compression;
 use flate2::write::GzEncoder;
-use fs_err as fs;
 
 const JOKES: &str = ".cache/joke_explaination.jsonl";
 
@@ -157,11 +156,30 @@ fn what_is_not_built_is_refused_by_name_when_it_is_used() {
 }
 
 #[test]
-fn a_folder_that_cannot_be_written_is_a_failure_and_no_mistake() {
+fn an_output_that_cannot_be_written_is_refused_before_anything_is_read() {
+    // There are no jokes: whoever looks for them first fails over that.
+    let workplace = Workplace::with_datasets("[joke]");
+    workplace.write("file", "");
+    let nothing = workplace.path().join("nothing");
+    std::os::unix::fs::symlink("nowhere", nothing).expect("can be linked");
+    let check_flag = |flag: &str, value: &str, expected: &[&str]| {
+        check(&workplace, &["--configs", "a", flag, value], expected);
+    };
+    check_flag("--output_dir", "file", &["`output_dir: file`", "`file` is no folder", "hint:"]);
+    check_flag("--output_dir", "file/out", &["`output_dir: file/out`", "`file` is no folder"]);
+    check_flag("--output_dir", "nothing", &["`nothing` is a link to nothing"]);
+    check_flag("--output_dir", "new/..", &["`output_dir: new/..` names no folder"]);
+    check_flag("--output_dir", "/", &["`output_dir: /` names no folder"]);
+    check_flag("--filename_prefix", "", &["`filename_prefix: `"]);
+    check_flag("--filename_prefix", "a/b", &["`filename_prefix: a/b`"]);
+}
+
+#[test]
+fn a_second_prefix_in_one_folder_is_refused() {
     let workplace = Workplace::with_datasets("[joke]");
     workplace.write(JOKES, jokes(20));
-    fs::write(workplace.path().join("file"), "").expect("writable");
-    let outcome = workplace.run(&["--configs", "a", "--output_dir", "file/out"]);
-    assert_eq!(outcome.code, Some(1), "{}", outcome.err);
-    assert!(outcome.err.contains("file/out"), "{}", outcome.err);
+    workplace.run(&["--configs", "a"]).ok();
+    let outcome = workplace.run(&["--configs", "a", "--filename_prefix", "b"]);
+    assert_eq!(outcome.code, Some(2), "{}", outcome.err);
+    assert!(outcome.err.contains("holds shards of `filename_prefix: a`"), "{}", outcome.err);
 }

@@ -72,16 +72,20 @@ fn rows_that_become_no_conversation_are_counted_by_reason() {
 }
 
 #[test]
-fn extra_datasets_are_sampled_like_the_others() {
+fn extra_datasets_are_used_in_full_and_keys_without_effect_are_told() {
     let workplace = Workplace::with_datasets(
-        "[joke: {fraction: 0.5}]\n  datasets_extra: [joke: {fraction: 0.25}, joke: {size: 3}, joke]",
+        "[]\n  datasets_extra: [joke: {fraction: 0.25}, joke: {size: 300}, joke]",
     );
     workplace.write(JOKES, jokes(20));
-    workplace.run(&["--configs", "a"]).ok();
+    let outcome = workplace.run(&["--configs", "a"]).ok();
     let manifest = workplace.manifest();
     let sources = manifest["splits"][0]["sources"].as_array().expect("a list");
     let samples: Vec<_> = sources.iter().filter_map(|it| it["samples"].as_u64()).collect();
-    assert_eq!(samples, [8, 4, 3, 16]);
+    assert_eq!(samples, [16, 16, 16]);
+    for key in ["fraction", "size"] {
+        let expected = format!("`{key}` of `joke` has no effect in `datasets_extra`");
+        assert!(outcome.err.contains(&expected), "{}", outcome.err);
+    }
 }
 
 #[test]
@@ -198,4 +202,30 @@ fn the_folder_can_be_packed() {
     names.sort();
     let expected: Vec<_> = workplace.files("out").iter().map(|it| format!("out/{it}")).collect();
     assert_eq!(names, expected);
+}
+
+#[test]
+fn a_folder_elsewhere_is_packed_under_its_own_name() {
+    let workplace = Workplace::with_datasets("[joke]");
+    workplace.write(JOKES, jokes(20));
+    workplace.write("sub/there", "");
+    let arguments = ["--configs", "a", "--compress", "--output_dir", "sub/../o6"];
+    workplace.run(&arguments).ok();
+    let packed = workplace.read("o6.tar.gz");
+    let mut archive = tar::Archive::new(flate2::read::GzDecoder::new(&packed[..]));
+    for entry in archive.entries().expect("it is an archive") {
+        assert!(entry.expect("whole").path().expect("a name").starts_with("o6"));
+    }
+}
+
+#[test]
+fn a_link_to_a_folder_is_written_through() {
+    let workplace = Workplace::with_datasets("[joke]");
+    workplace.write(JOKES, jokes(20));
+    workplace.write("elsewhere/disk/notes.txt", "mine");
+    let link = workplace.path().join("out");
+    std::os::unix::fs::symlink("elsewhere/disk", &link).expect("can be linked");
+    workplace.run(&["--configs", "a"]).ok();
+    assert!(link.is_symlink(), "the link is still one");
+    assert!(workplace.files("elsewhere/disk").contains(&"manifest.json".to_string()));
 }
