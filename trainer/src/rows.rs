@@ -7,9 +7,13 @@
 use std::path::Path;
 
 use anyhow::{Context, Result};
-use cli::{BadInput, bail_input};
+use cli::{BadInput, bail_input, suggest};
+use fs_err as fs;
 use shards::Role;
 use shards::reader::PairReader;
+
+/// What a shard's prefix and the name of its index differ by.
+const INDEX: &str = "-text.idx";
 
 /// What the model reads of one document.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -37,6 +41,55 @@ pub struct Rows {
     shard: PairReader,
     sequence_length: usize,
     train_on: Vec<Role>,
+}
+
+/// Checks that there is a shard with this prefix; `key` is where the configuration has it.
+pub fn check_prefix(key: &str, prefix: &Path) -> Result<()> {
+    let shown = prefix.display().to_string();
+    let endings = ["-text.bin", "-text.idx", "-role.bin", "-role.idx"];
+    if let Some(meant) = endings.iter().find_map(|ending| shown.strip_suffix(ending)) {
+        bail_input!("`{key}` is the file `{shown}`, expected a prefix\nhint: write `{meant}`");
+    }
+    let index = format!("{shown}{INDEX}");
+    if Path::new(&index).exists() {
+        return Ok(());
+    }
+    let folder = prefix.parent().filter(|it| *it != Path::new("")).unwrap_or(Path::new("."));
+    let hint = match prefixes(folder) {
+        None => {
+            "paths in a configuration are relative to the folder in which the program is started"
+                .into()
+        }
+        Some(names) if names.is_empty() => {
+            format!(
+                "there are no shards in `{}`; `pretokenizer build` makes them",
+                folder.display()
+            )
+        }
+        Some(names) => {
+            let path = |name: &str| prefix.with_file_name(name).display().to_string();
+            let typed = prefix.file_name().unwrap_or_default().to_string_lossy();
+            match suggest::closest(&typed, names.iter().map(String::as_str)) {
+                Some(name) => format!("did you mean `{}`?", path(name)),
+                None => {
+                    let all: Vec<_> =
+                        names.iter().map(|name| format!("`{}`", path(name))).collect();
+                    format!("the shards there are: {}", all.join(", "))
+                }
+            }
+        }
+    };
+    bail_input!("`{key}` is the prefix `{shown}`, but there is no file `{index}`\nhint: {hint}");
+}
+
+/// The prefixes of the shards in a folder, sorted; none if there is no such folder.
+fn prefixes(folder: &Path) -> Option<Vec<String>> {
+    let entries = fs::read_dir(folder).ok()?;
+    let names = entries.filter_map(|entry| entry.ok()?.file_name().into_string().ok());
+    let mut prefixes: Vec<String> =
+        names.filter_map(|name| name.strip_suffix(INDEX).map(String::from)).collect();
+    prefixes.sort();
+    Some(prefixes)
 }
 
 impl Rows {

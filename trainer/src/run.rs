@@ -21,7 +21,7 @@ use crate::new_rows;
 use crate::optimizer::AdamW;
 use crate::order::{Order, boundaries};
 use crate::params::Model;
-use crate::rows::Rows;
+use crate::rows::{self, Rows};
 use crate::schedule::Schedule;
 use crate::state::TrainState;
 use crate::weights;
@@ -77,6 +77,7 @@ impl Run {
         if let Some(threads) = config.threads {
             tch::set_num_threads(i32::from(threads));
         }
+        check_paths(&config)?;
         let mut base = LlamaConfig::read(&config.model.base)?;
         let n_stored = base.vocab_size;
         base.vocab_size = new_rows::rows(&config.model, &base, &config.data.train)?;
@@ -224,6 +225,20 @@ pub fn compute_kind(precision: Precision) -> Kind {
         Precision::Fp32 => Kind::Float,
         Precision::Bf16 => Kind::BFloat16,
     }
+}
+
+/// What the configuration names must be there.
+fn check_paths(config: &Config) -> Result<()> {
+    let base = &config.model.base;
+    if !base.is_dir() {
+        bail_input!(
+            "`model.base` is `{}`, but there is no such folder\n\
+             hint: paths in a configuration are relative to the folder in which the program is started",
+            base.display()
+        );
+    }
+    rows::check_prefix("data.train", &config.data.train)?;
+    config.data.validation.iter().try_for_each(|it| rows::check_prefix("data.validation", it))
 }
 
 fn check_length(config: &Config, base: &LlamaConfig) -> Result<()> {

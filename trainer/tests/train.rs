@@ -180,9 +180,27 @@ fn what_does_not_fit_is_refused_before_the_first_step() {
     );
     check(
         &["--set", "data.train=demo-tran"],
-        &expect![
-            "error: failed to open file `demo-tran-text.idx`: No such file or directory (os error 2)"
-        ],
+        &expect![[r#"
+        error: `data.train` is the prefix `demo-tran`, but there is no file `demo-tran-text.idx`
+        hint: did you mean `demo-train`?"#]],
+    );
+    check(
+        &["--set", "data.validation=./elsewhere"],
+        &expect![[r#"
+        error: `data.validation` is the prefix `./elsewhere`, but there is no file `./elsewhere-text.idx`
+        hint: the shards there are: `./demo-train`, `./demo-val`"#]],
+    );
+    check(
+        &["--set", "data.train=demo-train-text.bin"],
+        &expect![[r#"
+        error: `data.train` is the file `demo-train-text.bin`, expected a prefix
+        hint: write `demo-train`"#]],
+    );
+    check(
+        &["--set", "model.base=nowhere"],
+        &expect![[r#"
+        error: `model.base` is `nowhere`, but there is no such folder
+        hint: paths in a configuration are relative to the folder in which the program is started"#]],
     );
     check(
         &["--out", "run.yaml"],
