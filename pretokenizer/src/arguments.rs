@@ -70,7 +70,9 @@ fn arguments(matches: &ArgMatches) -> Arguments {
             .map_or_else(|| default_dir.to_path_buf(), Clone::clone),
         options: Options {
             threads: matches.get_one::<u16>("threads").map_or(cores, |n| usize::from(*n)),
-            max_count: matches.get_one::<usize>("max_count").copied(),
+            max_count: matches
+                .get_one::<u64>("max_count")
+                .map(|n| usize::try_from(*n).unwrap_or(usize::MAX)),
         },
         overrides,
     }
@@ -102,7 +104,7 @@ fn command() -> Command {
                 .long("max_count")
                 .alias("max-count")
                 .value_name("N")
-                .value_parser(value_parser!(usize))
+                .value_parser(value_parser!(u64).range(1..))
                 .help("At most so many documents in each split"),
         )
         .arg(

@@ -9,14 +9,14 @@ use std::path::Path;
 use std::thread;
 
 use anyhow::Context as _;
-use cli::{BadInput, Interrupted, Progress, Unit, interrupt, print};
+use cli::{BadInput, Interrupted, Progress, Unit, bail_input, interrupt, print};
 use shards::atomic::{self, AtomicFile, StagedFolder};
 use shards::hash::FileHash;
 use shards::manifest::{self, Manifest};
 use shards::writer::PairWriter;
 
 use crate::ascii_json;
-use crate::config::{self, Datamix, Entry};
+use crate::config::{self, Datamix, Entry, Source};
 use crate::encode::Planned;
 use crate::filter::Filter;
 use crate::loaders::{self, Context, Loaded};
@@ -44,6 +44,11 @@ pub fn build(datamix: &Datamix, options: Options) -> anyhow::Result<()> {
                 "{}: nothing was written, what was there before is as it was",
                 datamix.output_dir
             ))
+        } else if error.chain().any(is_full) {
+            let folder = &datamix.output_dir;
+            anyhow::anyhow!(
+                "{error:#}\nhint: free space on the disk of `{folder}`, or give another `--output_dir`; what was there before is as it was"
+            )
         } else {
             error
         }
@@ -52,6 +57,7 @@ pub fn build(datamix: &Datamix, options: Options) -> anyhow::Result<()> {
 
 fn build_all(datamix: &Datamix, options: Options) -> anyhow::Result<()> {
     let target = target::checked(datamix)?;
+    check_files(datamix)?;
     let tokenizer = load_tokenizer(datamix)?;
     for entry in &datamix.datasets_extra {
         let mixing = entry.source.mixing();
@@ -133,6 +139,41 @@ fn build_all(datamix: &Datamix, options: Options) -> anyhow::Result<()> {
     Ok(())
 }
 
+/// Whether a disk, or what a user may write to it, is used up.
+fn is_full(error: &(dyn std::error::Error + 'static)) -> bool {
+    use std::io::ErrorKind::{FileTooLarge, QuotaExceeded, StorageFull};
+    let kind = error.downcast_ref::<std::io::Error>().map(std::io::Error::kind);
+    matches!(kind, Some(FileTooLarge | QuotaExceeded | StorageFull))
+}
+
+/// Looks for the files that the datamix names, before any of them costs time.
+fn check_files(datamix: &Datamix) -> anyhow::Result<()> {
+    if let config::Tokenizer::SentencePiece(file) = &datamix.tokenizer
+        && !file.is_file()
+    {
+        bail_input!(
+            "`vocab_file: {}`: there is no such file\nhint: give the `tokenizer.model` of the base model; the path starts at the working folder",
+            file.display()
+        );
+    }
+    for entry in datamix.entries() {
+        let mixing = entry.source.mixing();
+        let folder = Path::new(mixing.data_path.as_ref().unwrap_or(&datamix.cache_dir));
+        if let Source::OasstExport(keys) = &entry.source
+            && let Some(name) = &keys.input_file_path
+            && !folder.join(name).is_file()
+        {
+            bail_input!(
+                "{}: `input_file_path: {name}` of `{}`: there is no file `{}`\nhint: it is looked for in `data_path`, else in `cache_dir`",
+                entry.place,
+                entry.name,
+                folder.join(name).display()
+            );
+        }
+    }
+    Ok(())
+}
+
 fn load_tokenizer(datamix: &Datamix) -> anyhow::Result<text::Tokenizer> {
     let extra = &datamix.extra_tokens;
     match &datamix.tokenizer {
@@ -161,6 +202,12 @@ fn load(
         let dropped: String =
             loaded.dropped.iter().map(|(reason, n)| format!(", {n} left out ({reason})")).collect();
         progress.note(format!("{}: {} samples{dropped}", entry.name, loaded.samples.len()));
+        if loaded.samples.is_empty() {
+            progress.note(format!(
+                "warning: {}: `{}` has nothing to give{dropped}",
+                entry.place, entry.name
+            ));
+        }
         let divided = mix::divide(loaded, &mixing, datamix.eval_size, streams)
             .with_context(|| format!("{}: `{}`", entry.place, entry.name))
             .bad_input()?;
@@ -247,6 +294,18 @@ fn write_split(
         json.commit()?;
     }
     let text = statistics.text(plan, &datamix.path_of(&name));
+    for (part, counts) in plan.parts.iter().zip(&statistics.by_part) {
+        if counts.documents == 0 && !counts.refused.is_empty() {
+            let reasons: Vec<_> =
+                counts.refused.iter().map(|(reason, n)| format!("{n} {}", reason.name())).collect();
+            print::note(format!(
+                "warning: `{}` gives nothing to the split `{}`: {}",
+                part.name,
+                plan.split,
+                reasons.join(", ")
+            ));
+        }
+    }
     print::out(text.trim_end_matches('\n').to_string() + "\n");
     atomic::write(&folder.join(format!("{name}_stats.txt")), text.as_bytes())?;
 

@@ -88,6 +88,13 @@ pub struct Sections(BTreeMap<String, (String, Option<Section>)>);
 impl Sections {
     /// Reads and checks all files, in the order of their names; of two sections with one name the later one counts.
     pub fn read(folder: &Path) -> anyhow::Result<Self> {
+        if !folder.is_dir() {
+            bail_input!(
+                "{}: there is no such folder with configurations\n\
+                 hint: name it with `--config-dir`; else `configs/datamix` or `configs` below the working folder is taken",
+                folder.display()
+            );
+        }
         let mut files = Vec::new();
         find_yaml(folder, &mut files)?;
         if files.is_empty() {
@@ -216,6 +223,11 @@ fn check_entry(entry: &Entry) -> anyhow::Result<()> {
     if matches!(source, Source::NotSupported(_)) {
         bail_input!("{place}: the dataset `{name}` is not supported");
     }
+    if let Source::OasstExport(keys) = source
+        && let Some(top_k @ ..1) = keys.top_k
+    {
+        bail_input!("{place}: `top_k: {top_k}` of `{name}` must be at least 1");
+    }
     let mixing = source.mixing();
     if let Some(fraction) = mixing.fraction
         && (fraction.is_nan() || fraction <= 0.0)
@@ -235,9 +247,11 @@ fn tokenizer(section: &Section) -> anyhow::Result<Tokenizer> {
         Some("FalconTokenizer") => {
             Ok(Tokenizer::HuggingFace("tiiuae/falcon-40b/tokenizer.json".into()))
         }
-        Some(other) => bail_input!(
-            "`tokenizer_type: {other}` is not supported\nhint: expected `SentencePieceTokenizer` or `FalconTokenizer`"
-        ),
+        Some(other) => {
+            let known = ["SentencePieceTokenizer", "FalconTokenizer"];
+            let hint = suggest::hint(other, known, "the values there are");
+            bail_input!("`tokenizer_type: {other}` is not supported\nhint: {hint}")
+        }
         None => Err(missing("tokenizer_type")),
     }
 }

@@ -4,9 +4,10 @@ pub mod row; // one line of an export: a tree, or a message
 pub mod tree; // rows -> trees whose messages know their parents
 pub mod threads; // a tree -> the conversations to train on
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use anyhow::bail;
+use cli::print;
 use shards::rng::TorchGenerator;
 
 use crate::config::sources::OasstExport;
@@ -34,7 +35,9 @@ pub(crate) fn export(keys: &OasstExport, context: &mut Context<'_>) -> anyhow::R
     }
     let languages: Vec<&str> = keys.lang.as_deref().unwrap_or("en").split(',').collect();
     let (mut used, mut dropped) = (Vec::new(), BTreeMap::<_, usize>::new());
-    for tree in trees.into_trees() {
+    let trees = trees.into_trees();
+    warn_of_unknown_languages(&trees, &languages);
+    for tree in trees {
         match refused(&tree, &languages) {
             Some(reason) => *dropped.entry(reason).or_default() += 1,
             None => used.push(tree),
@@ -60,6 +63,19 @@ pub(crate) fn export(keys: &OasstExport, context: &mut Context<'_>) -> anyhow::R
     };
     let loaded = Loaded::divided("ListDataset", samples(train)?, samples(val)?);
     Ok(dropped.into_iter().fold(loaded, |loaded, (reason, n)| loaded.dropping(reason, n)))
+}
+
+/// A language that no tree has is probably misspelt.
+fn warn_of_unknown_languages(trees: &[Tree], languages: &[&str]) {
+    let there: BTreeSet<&str> =
+        trees.iter().filter_map(|tree| tree.messages[0].lang.as_deref()).collect();
+    for language in languages.iter().filter(|it| !there.contains(**it)) {
+        let there: Vec<_> = there.iter().map(|it| format!("`{it}`")).collect();
+        print::note(format!(
+            "warning: no tree has the language `{language}` of `lang`; there are {}",
+            there.join(", ")
+        ));
+    }
 }
 
 /// Why a tree is not used: only its state and its first message decide.

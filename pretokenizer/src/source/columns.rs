@@ -4,7 +4,7 @@
 
 use std::io::Cursor;
 
-use anyhow::{Context, bail};
+use anyhow::{Context, anyhow, bail};
 use arrow_array::cast::AsArray;
 use arrow_array::types::{
     Float32Type, Float64Type, Int8Type, Int16Type, Int32Type, Int64Type, UInt8Type, UInt16Type,
@@ -34,20 +34,29 @@ pub fn read(bytes: &Bytes) -> Option<anyhow::Result<Vec<RecordBatch>>> {
 
 fn parquet(bytes: Bytes) -> anyhow::Result<Vec<RecordBatch>> {
     let reader =
-        ParquetRecordBatchReaderBuilder::try_new(bytes).context("a broken parquet file")?;
-    let batches = reader.build().context("a broken parquet file")?;
-    batches.collect::<Result<_, _>>().context("a broken parquet file")
+        ParquetRecordBatchReaderBuilder::try_new(bytes).map_err(|e| broken("parquet file", &e))?;
+    let batches = reader.build().map_err(|e| broken("parquet file", &e))?;
+    batches.collect::<Result<_, _>>().map_err(|e| broken("parquet file", &e))
 }
 
 fn arrow_file(bytes: &[u8]) -> anyhow::Result<Vec<RecordBatch>> {
-    let reader = FileReader::try_new(Cursor::new(bytes), None).context("a broken arrow file")?;
-    reader.collect::<Result<_, _>>().context("a broken arrow file")
+    let reader =
+        FileReader::try_new(Cursor::new(bytes), None).map_err(|e| broken("arrow file", &e))?;
+    reader.collect::<Result<_, _>>().map_err(|e| broken("arrow file", &e))
 }
 
 fn arrow_stream(bytes: &[u8]) -> anyhow::Result<Vec<RecordBatch>> {
     let reader =
-        StreamReader::try_new(Cursor::new(bytes), None).context("a broken arrow stream")?;
-    reader.collect::<Result<_, _>>().context("a broken arrow stream")
+        StreamReader::try_new(Cursor::new(bytes), None).map_err(|e| broken("arrow stream", &e))?;
+    reader.collect::<Result<_, _>>().map_err(|e| broken("arrow stream", &e))
+}
+
+fn broken(what: &str, error: &dyn std::fmt::Display) -> anyhow::Error {
+    let error = error.to_string();
+    let error = error.trim_start_matches("Parquet error: ");
+    anyhow!(
+        "a broken {what}: {error}\nhint: the copy was probably damaged or cut short; fetch the file again"
+    )
 }
 
 /// One row of a batch as an object.

@@ -44,7 +44,7 @@ fn unpack(path: &Path, packed: &[u8]) -> anyhow::Result<Vec<u8>> {
             format!("the gzip data is corrupt ({error})")
         };
         bail_input!(
-            "{}: {what}, after {n} unpacked bytes\nhint: the copy was probably cut short; fetch the file again",
+            "{}: {what}, after {n} unpacked bytes\nhint: the copy was probably damaged or cut short; fetch the file again",
             path.display()
         );
     }

@@ -42,7 +42,7 @@ pub enum SplitError {
     ByteOrderMark,
     /// The array has no end.
     #[error(
-        "the JSON array has no end: the file ends at byte {0}\nhint: the copy was probably cut short; fetch the file again"
+        "the JSON array has no end: the file ends at byte {0}\nhint: the copy was probably damaged or cut short; fetch the file again"
     )]
     NoEnd(usize),
     /// Something follows the array.

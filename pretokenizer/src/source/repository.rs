@@ -47,6 +47,12 @@ pub fn files(name: &str, data_files: &[String]) -> anyhow::Result<Vec<PathBuf>> 
 pub fn split_files(name: &str, split: &str) -> anyhow::Result<Vec<PathBuf>> {
     let folder = folder(name)?;
     let there = list(&folder)?;
+    if there.is_empty() {
+        bail_input!(
+            "{name}: there are no data files in this folder\n\
+             hint: fetch them with `hf download --repo-type dataset {name} --local-dir {name}`"
+        );
+    }
     let found = of_split(&there, split);
     if found.is_empty() {
         bail_input!(

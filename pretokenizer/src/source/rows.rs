@@ -81,6 +81,9 @@ impl Reader {
             }
             rows.extend(self.rows_of_file(path, seed)?);
         }
+        if let (true, Some(path)) = (rows.is_empty(), files.first()) {
+            bail_input!("`{}` has no rows\nhint: fetch the file again", path.display());
+        }
         Ok(rows)
     }
 

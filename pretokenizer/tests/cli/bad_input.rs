@@ -70,14 +70,28 @@ fn flags_are_checked_like_keys() {
         &["`output_dir` is set in none"],
     );
     check(&workplace, &[], &["--configs"]);
+    check(&workplace, &[&base[..], &["--max_count", "0"]].concat(), &["--max_count", "0"]);
+    let kind = ["--tokenizer_type", "SentencPieceTokenizer"];
+    check(
+        &workplace,
+        &[&base[..], &kind].concat(),
+        &["`tokenizer_type: SentencPieceTokenizer`", "did you mean `SentencePieceTokenizer`?"],
+    );
+    let workplace = Workplace::with_datasets("[oasst_export: {top_k: 0}]");
+    check(&workplace, &base, &["a.yaml:2:14: `top_k: 0` of `oasst_export` must be at least 1"]);
 }
 
 #[test]
 fn files_that_are_not_there_are_named() {
     let workplace = Workplace::with_datasets("[joke]");
     check(&workplace, &["--configs", "a"], &[JOKES]);
-    check(&workplace, &["--configs", "a", "--vocab_file", "no.model"], &["no.model"]);
-    check(&workplace, &["--configs", "a", "--config-dir", "nowhere"], &["nowhere"]);
+    let expected = ["`vocab_file: no.model`: there is no such file", "hint:"];
+    check(&workplace, &["--configs", "a", "--vocab_file", "no.model"], &expected);
+    let expected = ["nowhere: there is no such folder", "`--config-dir`"];
+    check(&workplace, &["--configs", "a", "--config-dir", "nowhere"], &expected);
+    let workplace = Workplace::with_datasets("[joke, oasst_export: {input_file_path: no.jsonl}]");
+    let expected = ["a.yaml:2:20: `input_file_path: no.jsonl`", "`.cache/no.jsonl`", "hint:"];
+    check(&workplace, &["--configs", "a"], &expected);
     let workplace = Workplace::with_datasets("[orca-chat]");
     check(
         &workplace,
@@ -112,7 +126,7 @@ fn a_row_that_is_wrong_is_named_with_its_field() {
     check_jokes(b"\xef\xbb\xbf{}", &["byte order mark"]);
     check_jokes(b"joke,explaination", &["this is not JSON"]);
     check_jokes(b"[{\"joke\": \"\", \"explaination\": \"\"}", &["the JSON array has no end"]);
-    check_jokes(b"", &["`val_split` takes 0 of 0 rows"]);
+    check_jokes(b"", &["joke_explaination.jsonl` has no rows"]);
 }
 
 #[test]
@@ -123,7 +137,7 @@ fn a_file_cut_short_is_told_from_a_whole_one() {
     let middle = broken.len() / 2;
     broken[middle] ^= 0xff;
     check_jokes(&broken, &["the gzip data"]);
-    check_jokes(b"PAR1 and no more", &["broken parquet file"]);
+    check_jokes(b"PAR1 and no more", &["broken parquet file: ", "damaged or cut short"]);
     check_jokes(b"ARROW1 and no more", &["broken arrow file"]);
 }
 

@@ -102,7 +102,12 @@ fn statistics_go_to_standard_output_as_well() {
 
 #[test]
 fn what_has_no_tokens_has_no_averages() {
-    let workplace = built(&["--min_assistant_tokens", "100000"]);
+    let workplace = Workplace::with_datasets("[joke]");
+    workplace.write(JOKES, jokes(20));
+    let arguments = ["--configs", "a", "--min_assistant_tokens", "100000"];
+    let outcome = workplace.run(&arguments).ok();
+    let expected = "warning: `joke` gives nothing to the split `val`: 4 ";
+    assert!(outcome.err.contains(expected), "{}", outcome.err);
     let text = String::from_utf8(workplace.read("out/a-val_stats.txt")).expect("UTF-8");
     assert!(text.contains("Accepted: 0/4 (0.0%)"), "{text}");
     assert!(text.contains("Avg tokens per sample: n/a"), "{text}");
@@ -158,6 +163,7 @@ fn a_run_into_a_full_disk_names_the_file_and_leaves_what_was_there() {
         assert_eq!(outcome.code, Some(1), "{}", outcome.err);
         let expected = "error: failed to write to file `./.out.partial/.a-train-text.bin.partial";
         assert!(outcome.err.contains(expected), "{}", outcome.err);
+        assert!(outcome.err.contains("\nhint: free space"), "{}", outcome.err);
     };
     let workplace = Workplace::with_datasets("[joke]");
     workplace.write(JOKES, jokes(2000));
