@@ -11,15 +11,15 @@ pub enum Error {
 
     /// The bytes are not a SentencePiece model.
     #[error(
-        "{}: not a SentencePiece model: {source}\nhint: give the `tokenizer.model` of the base \
+        "{}: no whole SentencePiece model ({what})\nhint: give the `tokenizer.model` of the base \
          model; if it was fetched with git, is it more than a git-lfs pointer?",
         file.display()
     )]
     NotSentencePiece {
         /// The model file.
         file: PathBuf,
-        /// What the protobuf decoder met.
-        source: prost::DecodeError,
+        /// What the protobuf decoder met, or that there is nothing to decode.
+        what: String,
     },
 
     /// A SentencePiece model with a setting that we could not encode exactly as SentencePiece does.

@@ -62,8 +62,11 @@ impl Model {
     /// Reads and checks a model file.
     pub(crate) fn read(file: &Path) -> Result<Self, Error> {
         let bytes = fs::read(file)?;
-        let proto = ModelProto::decode(bytes.as_slice())
-            .map_err(|source| Error::NotSentencePiece { file: file.into(), source })?;
+        let not_one = |what: String| Error::NotSentencePiece { file: file.into(), what };
+        if bytes.is_empty() {
+            return Err(not_one("the file is empty".into()));
+        }
+        let proto = ModelProto::decode(bytes.as_slice()).map_err(|e| not_one(e.to_string()))?;
         Self::checked(file, &proto)
     }
 
@@ -355,8 +358,11 @@ mod tests {
         shards::atomic::write(&file, b"version https://git-lfs.github.com/spec/v1\n").unwrap();
         let error = Model::read(&file).unwrap_err().to_string();
         expect![[r#"
-            t.model: not a SentencePiece model: failed to decode Protobuf message: invalid wire type value: 6
+            t.model: no whole SentencePiece model (failed to decode Protobuf message: invalid wire type value: 6)
             hint: give the `tokenizer.model` of the base model; if it was fetched with git, is it more than a git-lfs pointer?"#]].assert_eq(&error.replace(&*file.to_string_lossy(), "t.model"));
+        shards::atomic::write(&file, b"").unwrap();
+        let error = Model::read(&file).unwrap_err().to_string();
+        assert!(error.contains("no whole SentencePiece model (the file is empty)"), "{error}");
         assert!(
             Model::read(&folder.path().join("absent.model"))
                 .unwrap_err()
