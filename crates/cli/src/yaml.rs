@@ -90,7 +90,9 @@ impl Yaml {
                 (format!("unknown value `{variant}`"), Some(hint))
             }
             SaphyrError::SerdeMissingField { field, .. } => {
-                (format!("the key `{field}` is missing here"), None)
+                let at_start = error.location().is_none_or(|it| (it.line(), it.column()) == (1, 1));
+                let place = if at_start { "in this file" } else { "here" };
+                (format!("the key `{field}` is missing {place}"), None)
             }
             SaphyrError::DuplicateMappingKey { key, .. } => {
                 let key = key.as_deref().unwrap_or("?");
@@ -98,17 +100,25 @@ impl Yaml {
                 (format!("the key `{key}` stands here a second time"), Some(hint.to_string()))
             }
             SaphyrError::InvalidScalar { ty, .. } => {
-                (format!("this is not a value of the expected type, {}", plain_type(ty)), None)
+                let ty = plain_type(ty);
+                let message = match self.key_at(error) {
+                    key if key.is_empty() => {
+                        format!("this is not a value of the expected type, {ty}")
+                    }
+                    key => format!("{key}expected {ty}"),
+                };
+                (message, None)
             }
             SaphyrError::Unexpected { expected, .. } => {
-                (format!("expected {}", plain_structure(expected)), None)
+                (format!("{}expected {}", self.key_at(error), plain_structure(expected)), None)
             }
             SaphyrError::NullIntoString { .. } => {
                 let hint = "an empty text is written as `\"\"`";
                 ("there is no value here, expected a text".to_string(), Some(hint.to_string()))
             }
             SaphyrError::Eof { .. } => {
-                ("the file ends here, expected keys and values".to_string(), None)
+                let what = if self.text.trim().is_empty() { "is empty" } else { "ends here" };
+                (format!("the file {what}, expected keys and values"), None)
             }
             SaphyrError::MultipleDocuments { .. } => {
                 let hint =
@@ -116,6 +126,9 @@ impl Yaml {
                 ("a second document begins here".to_string(), Some(hint.to_string()))
             }
             SaphyrError::SerdeInvalidLength { len, expected, .. } => {
+                let expected = expected
+                    .strip_prefix("a tuple of size ")
+                    .map_or_else(|| expected.to_string(), |size| format!("{size} values"));
                 (format!("found a list of length {len}, expected {expected}"), None)
             }
             SaphyrError::ExternallyTaggedEnumExpectedScalarOrMapping { .. } => {
@@ -137,6 +150,24 @@ impl Yaml {
             Some(location) => self.error_at(location, &message, hint.as_deref()),
             None => YamlError(format!("{}: {message}", self.name)),
         }
+    }
+}
+
+impl Yaml {
+    /// "`KEY`: " if the place of an error is that of the key's value, on one line with it.
+    fn key_at(&self, error: &SaphyrError) -> String {
+        let key = || {
+            let location = error.location()?;
+            let line =
+                self.text.lines().nth(usize::try_from(location.line()).ok()?.checked_sub(1)?)?;
+            let before = usize::try_from(location.column()).ok()?.checked_sub(1)?;
+            let before: String = line.chars().take(before).collect();
+            let before = before.trim_end().strip_suffix(':')?;
+            let start = before.rfind([' ', '{', ',', '[']).map_or(0, |at| at + 1);
+            // A quoted key is that of a text which a program made: its reader names the setting by itself.
+            Some(&before[start..]).filter(|key| !key.contains('"')).map(|key| format!("`{key}`: "))
+        };
+        key().unwrap_or_default()
     }
 }
 
@@ -216,7 +247,7 @@ mod tests {
         check(
             "rows: many\n",
             &expect![[r#"
-                mix.yaml:1:7: this is not a value of the expected type, a whole number, not negative
+                mix.yaml:1:7: `rows`: expected a whole number, not negative
                   |
                 1 | rows: many
                   |       ^"#]],
@@ -266,19 +297,19 @@ mod tests {
             let told: Vec<_> = first.into_iter().chain(hint).collect();
             assert_eq!(told.join("\n"), expected);
         }
-        check("files: a.json\n", "job.yaml:1:8: expected a list");
-        check("files: {a: b}\n", "job.yaml:1:8: expected a list");
-        check("source: 5\n", "job.yaml:1:9: expected keys and values");
-        check("source: [a]\n", "job.yaml:1:9: expected keys and values");
+        check("files: a.json\n", "job.yaml:1:8: `files`: expected a list");
+        check("files: {a: b}\n", "job.yaml:1:8: `files`: expected a list");
+        check("source: 5\n", "job.yaml:1:9: `source`: expected keys and values");
+        check("source: [a]\n", "job.yaml:1:9: `source`: expected keys and values");
         check("- a\n", "job.yaml:1:1: expected keys and values");
-        check("", "job.yaml:1:1: the file ends here, expected keys and values");
-        check("name: [a]\n", "job.yaml:1:7: expected a single value");
-        check("source: {rows: [1]}\n", "job.yaml:1:16: expected a single value");
+        check("", "job.yaml:1:1: the file is empty, expected keys and values");
+        check("name: [a]\n", "job.yaml:1:7: `name`: expected a single value");
+        check("source: {rows: [1]}\n", "job.yaml:1:16: `rows`: expected a single value");
         check(
             "name:\n",
             "job.yaml:1:5: there is no value here, expected a text\nhint: an empty text is written as `\"\"`",
         );
-        check("pair: [1]\n", "job.yaml:1:1: found a list of length 1, expected a tuple of size 2");
+        check("pair: [1]\n", "job.yaml:1:1: found a list of length 1, expected 2 values");
         check("way: [fast]\n", "job.yaml:1:6: expected a name, alone or with its keys");
         check(
             "name: a\n---\nname: b\n",

@@ -361,7 +361,7 @@ mod tests {
         check_error(
             "a:\n  datasets: [alpaca: {max_val_set: yes}]\n",
             &expect![[r#"
-            mix.yaml:2:36: this is not a value of the expected type, a whole number, not negative
+            mix.yaml:2:36: `max_val_set`: expected a whole number, not negative
               |
             2 |   datasets: [alpaca: {max_val_set: yes}]
               |                                    ^"#]],
