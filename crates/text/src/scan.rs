@@ -56,27 +56,6 @@ const LANES: usize = 8;
 impl Scan {
     /// Merges all that can be merged in a text of at most [`MAX_SYMBOLS`] characters.
     pub(crate) fn merge(&mut self, rules: &Rules, text: &str) {
-        #[cfg(target_arch = "x86_64")]
-        if is_x86_feature_detected!("avx2") {
-            #[expect(unsafe_code, reason = "eight urgencies are compared at a time")]
-            // SAFETY: the processor has the one feature that the function is compiled for.
-            unsafe {
-                self.merge_with_avx2(rules, text);
-            }
-            return;
-        }
-        self.merge_portably(rules, text);
-    }
-
-    /// The compiler's own translation of the same code for wider registers.
-    #[cfg(target_arch = "x86_64")]
-    #[target_feature(enable = "avx2")]
-    fn merge_with_avx2(&mut self, rules: &Rules, text: &str) {
-        self.merge_portably(rules, text);
-    }
-
-    #[inline(always)]
-    fn merge_portably(&mut self, rules: &Rules, text: &str) {
         self.read(rules, text);
         loop {
             let most_urgent = minimum(&self.urgency);
