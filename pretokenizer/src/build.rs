@@ -11,7 +11,7 @@ use std::thread;
 use anyhow::Context as _;
 use cli::{BadInput, Interrupted, Progress, Unit, bail_input, interrupt, print};
 use shards::atomic::{self, AtomicFile, StagedFolder};
-use shards::hash::FileHash;
+use shards::hash::{self, FileHash};
 use shards::manifest::{self, Manifest};
 use shards::writer::PairWriter;
 
@@ -128,7 +128,7 @@ fn build_all(datamix: &Datamix, options: Options) -> anyhow::Result<()> {
         inputs,
         sources_read: sources_read(datamix, &datasets),
         splits,
-        outputs: hash_outputs(folder.path())?,
+        outputs: hash::folder(folder.path())?,
     };
     manifest.write(folder.path())?;
     interrupt::check()?;
@@ -347,16 +347,6 @@ fn hash_inputs(reader: &Reader) -> anyhow::Result<Vec<FileHash>> {
         hashes.push(FileHash::of(path, path.display().to_string())?);
     }
     Ok(hashes)
-}
-
-fn hash_outputs(folder: &Path) -> anyhow::Result<Vec<FileHash>> {
-    let mut names = Vec::new();
-    for entry in fs_err::read_dir(folder)? {
-        names.push(entry?.file_name().to_string_lossy().into_owned());
-    }
-    names.retain(|name| !name.starts_with('.'));
-    names.sort();
-    names.into_iter().map(|name| Ok(FileHash::of(&folder.join(&name), name)?)).collect()
 }
 
 /// Gives the folder its place, and clears away what an earlier run with the same prefix wrote and this one did not:

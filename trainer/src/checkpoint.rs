@@ -56,14 +56,13 @@ pub fn save(
         for (name, places) in MOMENTS.iter().zip(moment_places(model, moments)) {
             write(&at(name), &places)?;
         }
-        let json = serde_json::to_string_pretty(&model.config.to_json(Kind::Float))? + "\n";
-        atomic::write(&at(CONFIG), json.as_bytes())?;
+        atomic::write_json(&at(CONFIG), &model.config.to_json(Kind::Float))?;
 
         let names = [MODEL, MOMENTS[0], MOMENTS[1], CONFIG];
         let files =
             names.iter().map(|name| FileHash::of(&at(name), *name)).collect::<Result<_, _>>()?;
         let record = Record { version: VERSION, state: *state, files };
-        atomic::write(&at(LAST), (serde_json::to_string_pretty(&record)? + "\n").as_bytes())?;
+        atomic::write_json(&at(LAST), &record)?;
         if target.exists() {
             // Left from before a resume from an older checkpoint: what is saved now takes its place.
             fs::remove_dir_all(&target)?;

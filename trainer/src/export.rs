@@ -8,7 +8,7 @@ use fs_err as fs;
 use serde::Serialize;
 use serde_json::json;
 use shards::atomic::{self, StagedFolder};
-use shards::hash::{FileHash, sha256};
+use shards::hash::{self, FileHash, sha256};
 use tch::{Device, Kind, Tensor};
 
 use crate::checkpoint;
@@ -67,14 +67,14 @@ pub fn export(from: &Path, out: &Path, options: &Options) -> Result<()> {
     } else {
         print::note("warning: the base model's folder has no tokenizer, so the export has none");
     }
-    write_json(staged.path(), "config.json", &config.to_json(options.kind))?;
+    atomic::write_json(&staged.path().join("config.json"), &config.to_json(options.kind))?;
     let pad = tokenizer.as_ref().and_then(|it| it.pad_id().or(it.special_id("<PAD>")));
     let generation = json!({
         "bos_token_id": config.bos_token_id,
         "eos_token_id": config.eos_token_ids,
         "pad_token_id": pad,
     });
-    write_json(staged.path(), "generation_config.json", &generation)?;
+    atomic::write_json(&staged.path().join("generation_config.json"), &generation)?;
 
     let report = Report {
         checkpoint: checkpoint.display().to_string(),
@@ -82,9 +82,9 @@ pub fn export(from: &Path, out: &Path, options: &Options) -> Result<()> {
         dtype: if options.kind == Kind::BFloat16 { "bfloat16" } else { "float32" }.to_string(),
         parameters: model.numel(),
         tensors: compare(staged.path(), &tensors, options.kind)?,
-        files: hashes(staged.path())?,
+        files: hash::folder(staged.path())?,
     };
-    write_json(staged.path(), "export_report.json", &report)?;
+    atomic::write_json(&staged.path().join("export_report.json"), &report)?;
     if out.exists() {
         fs::remove_dir_all(out)?;
     }
@@ -147,20 +147,4 @@ fn compare(folder: &Path, tensors: &[(ParamSpec, Tensor)], kind: Kind) -> Result
         });
     }
     Ok(hashes)
-}
-
-/// Every file in a folder, by name.
-fn hashes(folder: &Path) -> Result<Vec<FileHash>> {
-    let mut names = Vec::new();
-    for entry in fs::read_dir(folder)? {
-        names.push(entry?.file_name().to_string_lossy().into_owned());
-    }
-    names.sort();
-    let files = names.iter().filter(|name| !name.starts_with('.'));
-    files.map(|name| Ok(FileHash::of(&folder.join(name), name.as_str())?)).collect()
-}
-
-fn write_json(folder: &Path, name: &str, value: &impl Serialize) -> Result<()> {
-    let text = serde_json::to_string_pretty(value)? + "\n";
-    Ok(atomic::write(&folder.join(name), text.as_bytes())?)
 }

@@ -97,7 +97,7 @@ pub fn write(tokenizer: &Tokenizer, max_length: i64, folder: &Path) -> Result<()
     if file.extension().is_some_and(|extension| extension == "model") {
         atomic::write(&folder.join(MODEL), &fs::read(file)?)?;
     }
-    write_json(&folder.join(JSON), &tokenizer.to_json())?;
+    atomic::write_json(&folder.join(JSON), &tokenizer.to_json())?;
 
     let mut special = tokenizer.special_tokens().to_vec();
     special.sort_by_key(|(_, id)| *id);
@@ -125,12 +125,12 @@ pub fn write(tokenizer: &Tokenizer, max_length: i64, folder: &Path) -> Result<()
     for (name, token) in &named {
         config[*name] = json!(token);
     }
-    write_json(&folder.join(CONFIG), &config)?;
-    write_json(&folder.join("special_tokens_map.json"), &json!(named))?;
+    atomic::write_json(&folder.join(CONFIG), &config)?;
+    atomic::write_json(&folder.join("special_tokens_map.json"), &json!(named))?;
     let own = [tokenizer.bos_id(), tokenizer.eos_id(), tokenizer.pad_id(), tokenizer.unk_id()];
     let added = special.iter().filter(|(_, id)| !own.contains(&Some(*id)));
     let added: BTreeMap<&str, u32> = added.map(|(token, id)| (token.as_str(), *id)).collect();
-    write_json(&folder.join("added_tokens.json"), &json!(added))
+    Ok(atomic::write_json(&folder.join("added_tokens.json"), &json!(added))?)
 }
 
 /// The id that ends an assistant's turn, if the tokenizer has one.
@@ -149,8 +149,4 @@ fn names(tokenizer: &Tokenizer) -> BTreeMap<&'static str, String> {
         ("pad_token", piece(pad)),
     ];
     named.into_iter().filter_map(|(name, token)| Some((name, token?))).collect()
-}
-
-fn write_json(path: &Path, value: &Value) -> Result<()> {
-    Ok(atomic::write(path, (serde_json::to_string_pretty(value)? + "\n").as_bytes())?)
 }

@@ -36,8 +36,7 @@ pub fn init(
     if let Some(tokenizer) = tokenizer {
         hf_tokenizer::write(tokenizer, model.config.max_position_embeddings, staged.path())?;
     }
-    let json = serde_json::to_string_pretty(&model.config.to_json(Kind::Float))? + "\n";
-    atomic::write(&staged.path().join("config.json"), json.as_bytes())?;
+    atomic::write_json(&staged.path().join("config.json"), &model.config.to_json(Kind::Float))?;
     staged.commit()?;
     print::note(format!(
         "{}: a random Llama, {:.1} M parameters, {} rows of vocabulary",

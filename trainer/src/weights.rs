@@ -252,8 +252,7 @@ pub fn write_folder(
     }
     let total: u64 = tensors.iter().map(|(spec, _)| bytes_of(spec)).sum();
     let index = serde_json::json!({"metadata": {"total_size": total}, "weight_map": weight_map});
-    let text = serde_json::to_string_pretty(&index)? + "\n";
-    Ok(atomic::write(&folder.join(INDEX), text.as_bytes())?)
+    Ok(atomic::write_json(&folder.join(INDEX), &index)?)
 }
 
 /// Writes one safetensors file, in this order. A tensor is converted to `kind` when its turn comes.

@@ -9,12 +9,20 @@ use std::io::{self, BufWriter, Write};
 use std::path::{Path, PathBuf};
 
 use fs_err as fs;
+use serde::Serialize;
 
 /// Writes a whole small file.
 pub fn write(path: &Path, bytes: &[u8]) -> io::Result<()> {
     let mut file = AtomicFile::create(path)?;
     file.write_all(bytes)?;
     file.commit()
+}
+
+/// Writes a value as a whole JSON file, indented and with a last newline.
+pub fn write_json(path: &Path, value: &impl Serialize) -> io::Result<()> {
+    let mut text = serde_json::to_string_pretty(value)?;
+    text.push('\n');
+    write(path, text.as_bytes())
 }
 
 /// A file being written; it takes its name at [`AtomicFile::commit`]. Dropped before that, it leaves nothing.

@@ -37,6 +37,18 @@ impl FileHash {
     }
 }
 
+/// Every file of a folder, named as it is there and in the order of the names. Names that begin with a dot, which are
+/// those of locks and of files being written, do not count.
+pub fn folder(folder: &Path) -> io::Result<Vec<FileHash>> {
+    let mut names = Vec::new();
+    for entry in fs_err::read_dir(folder)? {
+        names.push(entry?.file_name().to_string_lossy().into_owned());
+    }
+    names.retain(|name| !name.starts_with('.'));
+    names.sort();
+    names.into_iter().map(|name| FileHash::of(&folder.join(&name), name)).collect()
+}
+
 /// SHA-256 of bytes at hand.
 #[must_use]
 pub fn sha256(bytes: &[u8]) -> String {

@@ -128,9 +128,7 @@ pub enum ManifestError {
 impl Manifest {
     /// Writes it into a folder, as the last of its files.
     pub fn write(&self, folder: &Path) -> io::Result<()> {
-        let mut text = serde_json::to_string_pretty(self)?;
-        text.push('\n');
-        atomic::write(&folder.join(FILE_NAME), text.as_bytes())
+        atomic::write_json(&folder.join(FILE_NAME), self)
     }
 
     /// Reads the one in a folder.
