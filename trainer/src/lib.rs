@@ -29,7 +29,10 @@ pub mod state; // where a run stands
 pub mod checkpoint; // model, optimizer and state <-> disk, bit for bit
 pub mod run; // a configuration -> a run that is ready to make its next step
 pub mod run_folder; // a run's folder -> the right to write into it
-pub mod metrics; // what was measured -> metrics.jsonl
+pub mod metrics; // what was measured -> lines, and metrics.jsonl
+pub mod tensorboard; // lines -> TensorBoard's event file
+pub mod wandb; // lines -> an offline run of Weights & Biases
+pub mod logbook; // lines -> all of these, beside the training
 pub mod train; // the loop: steps, evaluations, checkpoints, a safe end
 pub mod trained; // a run's folder -> its newest checkpoint and the tokenizer it was trained with
 pub mod export; // a checkpoint -> a Hugging Face folder, read back and compared

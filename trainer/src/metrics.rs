@@ -1,30 +1,24 @@
-//! `metrics.jsonl`: what a run measured, one JSON object a line, written as it happens.
+//! What a run measured -> lines, one JSON object each, and their file, `metrics.jsonl`.
 //!
-//! A resumed run goes on with the file: lines of steps after the checkpoint are taken out first, because those steps
-//! are made again.
+//! Everything else that shows a run is made from these lines. The unit of all times is the second.
 
-use std::io::Write;
 use std::path::{Path, PathBuf};
+use std::time::SystemTime;
 
-use anyhow::{Context, Result};
+use anyhow::Result;
 use fs_err as fs;
 use serde::Serialize;
-use serde_json::Value;
+use serde_json::{Map, Value};
 
 use crate::evaluate::Evaluation;
 use crate::run::Step;
 
-/// The open file.
-#[derive(Debug)]
-pub struct Metrics {
-    file: fs::File,
-}
-
-/// A line about a training step. The unit of all times is the second.
+/// A line about a training step.
 #[derive(Serialize)]
 struct TrainLine<'a> {
     kind: &'static str,
     step: u64,
+    time: f64,
     loss: f64,
     lr: f64,
     grad_norm: f64,
@@ -48,26 +42,23 @@ struct TrainLine<'a> {
 struct ValidationLine<'a> {
     kind: &'static str,
     step: u64,
+    time: f64,
     #[serde(flatten)]
     evaluation: &'a Evaluation,
 }
 
-impl Metrics {
-    /// Opens the run's file, with the lines of the first `steps` steps and no others.
-    pub fn open(out: &Path, steps: u64) -> Result<Self> {
-        let path = path(out);
-        let kept =
-            if path.exists() && steps > 0 { lines_until(&path, steps)? } else { String::new() };
-        shards::atomic::write(&path, kept.as_bytes())?;
-        Ok(Self { file: fs::OpenOptions::new().append(true).open(&path)? })
-    }
+/// One line: an object with `kind`, `step`, `time` and numbers.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Line(Map<String, Value>);
 
-    /// Writes what a step did.
-    pub fn train(&mut self, number: u64, step: &Step) -> Result<()> {
+impl Line {
+    /// What a step did.
+    pub fn train(number: u64, step: &Step) -> Self {
         let (counts, seconds) = (step.counts, step.seconds.0.as_secs_f64());
-        self.write(&TrainLine {
+        Self::of(&TrainLine {
             kind: "train",
             step: number,
+            time: now(),
             loss: step.loss,
             lr: step.lr,
             grad_norm: step.grad_norm,
@@ -87,16 +78,58 @@ impl Metrics {
         })
     }
 
-    /// Writes what an evaluation found after a step.
-    pub fn validation(&mut self, step: u64, evaluation: &Evaluation) -> Result<()> {
-        self.write(&ValidationLine { kind: "validation", step, evaluation })
+    /// What an evaluation found after a step.
+    pub fn validation(step: u64, evaluation: &Evaluation) -> Self {
+        Self::of(&ValidationLine { kind: "validation", step, time: now(), evaluation })
     }
 
-    fn write(&mut self, line: &impl Serialize) -> Result<()> {
-        let mut line = serde_json::to_string(line).context("a line of metrics")?;
-        line.push('\n');
-        Ok(self.file.write_all(line.as_bytes())?)
+    fn of(line: &impl Serialize) -> Self {
+        match serde_json::to_value(line) {
+            Ok(Value::Object(line)) => Self(line),
+            other => unreachable!("a line of metrics is an object, not {other:?}"),
+        }
     }
+
+    /// The step that it is about.
+    pub fn step(&self) -> u64 {
+        self.0.get("step").and_then(Value::as_u64).unwrap_or_default()
+    }
+
+    /// When it was written, in Unix seconds.
+    pub fn time(&self) -> f64 {
+        self.0.get("time").and_then(Value::as_f64).unwrap_or_default()
+    }
+
+    /// Every number in it but `step` and `time`, as `train/loss`; one in a group within as `validation/orca-chat/loss`.
+    /// Numbers that were not finite are null in a line, and so left out.
+    pub fn scalars(&self) -> Vec<(String, f64)> {
+        let kind = self.0.get("kind").and_then(Value::as_str).unwrap_or_default();
+        let mut found = Vec::new();
+        let numbers = self.0.iter().filter(|(key, _)| *key != "step" && *key != "time");
+        numbers.for_each(|(key, value)| scalars(format!("{kind}/{key}"), value, &mut found));
+        found
+    }
+
+    /// As a line of the file, without its end.
+    pub fn to_json(&self) -> String {
+        serde_json::to_string(&self.0).expect("an object of numbers and texts is JSON")
+    }
+}
+
+fn scalars(key: String, value: &Value, found: &mut Vec<(String, f64)>) {
+    match value {
+        Value::Number(number) => found.extend(number.as_f64().map(|number| (key, number))),
+        Value::Object(group) => {
+            group.iter().for_each(|(part, value)| scalars(format!("{key}/{part}"), value, found));
+        }
+        _ => {}
+    }
+}
+
+/// Unix time in seconds.
+pub fn now() -> f64 {
+    let since = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH);
+    since.map_or(0.0, |since| since.as_secs_f64())
 }
 
 /// Where a run's metrics lie.
@@ -104,25 +137,51 @@ pub fn path(out: &Path) -> PathBuf {
     out.join("metrics.jsonl")
 }
 
-/// The lines about steps up to this one. A last line that an interruption cut short is left out.
-fn lines_until(path: &Path, last: u64) -> Result<String> {
+/// The lines of a run's file about steps up to `last`: those of later ones are made again. A last line that an
+/// interruption cut short is left out.
+pub fn lines_until(out: &Path, last: u64) -> Result<Vec<Line>> {
+    let path = path(out);
+    if !path.exists() || last == 0 {
+        return Ok(Vec::new());
+    }
     let text = fs::read_to_string(path)?;
-    let step = |line: &str| serde_json::from_str::<Value>(line).ok()?["step"].as_u64();
-    let kept = text.lines().filter(|line| step(line).is_some_and(|step| step <= last));
-    Ok(kept.map(|line| format!("{line}\n")).collect())
+    let line = |line: &str| serde_json::from_str(line).ok().map(Line);
+    let kept = text.lines().filter_map(line).filter(|line| (1..=last).contains(&line.step()));
+    Ok(kept.collect())
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
+    #[track_caller]
+    fn check(line: &str, expected: &[(&str, f64)]) {
+        let line = Line(serde_json::from_str(line).unwrap());
+        let expected: Vec<_> = expected.iter().map(|(key, x)| ((*key).to_string(), *x)).collect();
+        assert_eq!(line.scalars(), expected);
+    }
+
     #[test]
-    fn a_resumed_run_drops_the_steps_that_it_makes_again_and_a_torn_line() {
+    fn numbers_are_named_by_kind_and_place() {
+        check(
+            r#"{"kind":"train","step":3,"time":9.5,"loss":0.5,"skipped":false,"first_documents":[1],"grad_norm":null}"#,
+            &[("train/loss", 0.5)],
+        );
+        check(
+            r#"{"kind":"validation","step":3,"loss":2,"sources":{"orca-chat":{"loss":1.5}}}"#,
+            &[("validation/loss", 2.0), ("validation/sources/orca-chat/loss", 1.5)],
+        );
+    }
+
+    #[test]
+    fn lines_of_steps_that_are_made_again_and_a_torn_line_are_left_out() {
         let folder = tempfile::tempdir().unwrap();
         let text = "{\"step\":1}\n{\"step\":2}\n{\"step\":3}\n{\"st";
         fs::write(path(folder.path()), text).unwrap();
-        Metrics::open(folder.path(), 2).unwrap();
-        let left = fs::read_to_string(path(folder.path())).unwrap();
-        assert_eq!(left, "{\"step\":1}\n{\"step\":2}\n");
+        let kept = lines_until(folder.path(), 2).unwrap();
+        assert_eq!(
+            kept.iter().map(Line::to_json).collect::<Vec<_>>(),
+            ["{\"step\":1}", "{\"step\":2}"]
+        );
     }
 }

@@ -10,7 +10,8 @@ use tch::Device;
 use crate::checkpoint;
 use crate::config::{Config, Precision};
 use crate::evaluate::Evaluation;
-use crate::metrics::{self, Metrics};
+use crate::logbook::Logbook;
+use crate::metrics::{self, Line};
 use crate::run::{Run, Step};
 use crate::run_folder::RunFolder;
 
@@ -39,12 +40,15 @@ pub fn train(config: Config, out: &Path, stop_after: Option<u64>) -> Result<()> 
         print::note(format!("resuming after step {} from {}", run.state.step, newest.display()));
     }
     print::note(describe(&run));
-    let metrics = Metrics::open(out, run.state.step)?;
+    let logbook = Logbook::open(out, &run.config, run.state.step)?;
     let first = run.state.step;
     let mut training =
-        Training { run, out, metrics, newest, validation: None, not_finite: Row::default() };
+        Training { run, out, logbook, newest, validation: None, not_finite: Row::default() };
     let stopped = training.run(stop_after)?;
     training.report(first, stopped)?;
+    for warning in training.logbook.finish() {
+        print::note(format!("warning: {warning}"));
+    }
     if stopped && stop_after != Some(training.run.state.step) {
         return Err(Interrupted.into());
     }
@@ -54,7 +58,7 @@ pub fn train(config: Config, out: &Path, stop_after: Option<u64>) -> Result<()> 
 struct Training<'a> {
     run: Run,
     out: &'a Path,
-    metrics: Metrics,
+    logbook: Logbook,
     /// The newest checkpoint on disk.
     newest: Option<PathBuf>,
     /// The last evaluation.
@@ -86,7 +90,10 @@ impl Training<'_> {
             }
             let step = self.run.step()?;
             let number = self.run.state.step;
-            self.metrics.train(number, &step)?;
+            self.logbook.line(Line::train(number, &step));
+            for warning in self.logbook.warnings() {
+                progress.note(format!("warning: {warning}"));
+            }
             if number.is_multiple_of(self.run.config.logging.every)
                 || number == steps
                 || step.skipped
@@ -178,7 +185,7 @@ impl Training<'_> {
             "step {step}: validation loss {loss:.4}, perplexity {perplexity:.2}, accuracy {:.1} %, {documents} documents",
             100.0 * accuracy
         ));
-        self.metrics.validation(step, &evaluation)?;
+        self.logbook.line(Line::validation(step, &evaluation));
         self.validation = Some(evaluation);
         Ok(())
     }

@@ -1,10 +1,12 @@
 //! An exported folder, as transformers sees it.
 
+mod python;
 mod tiny_run;
 
 use std::path::Path;
 use std::process::Command;
 
+use python::python;
 use serde_json::json;
 use shards::Role;
 use tch::{Device, Kind, Tensor};
@@ -15,20 +17,6 @@ use trainer::llama_config::LlamaConfig;
 use trainer::params::Model;
 use trainer::sample::{Options, Sampler};
 use trainer::weights;
-
-/// The Python with transformers that `scripts/test` sets up; none, with a word about it, where it is not at hand.
-#[expect(clippy::print_stderr, reason = "a test that does not run says so")]
-fn python() -> Option<String> {
-    let python = std::env::var("PYTHON_FOR_TESTS").ok();
-    assert!(
-        python.is_some() || std::env::var_os("CI").is_none_or(|ci| ci != "true"),
-        "`PYTHON_FOR_TESTS` is not set"
-    );
-    if python.is_none() {
-        eprintln!("skipped: `PYTHON_FOR_TESTS` names no Python with transformers");
-    }
-    python
-}
 
 /// A trained run in `run`.
 fn trained() -> TinyRun {

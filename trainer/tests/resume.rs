@@ -14,7 +14,7 @@ fn metrics(run: &TinyRun, out: &str) -> Vec<Value> {
     let text = String::from_utf8(run.bytes(format!("{out}/metrics.jsonl"))).expect("text");
     let lines = text.lines().map(|line| {
         let mut line: Value = serde_json::from_str(line).expect("JSON");
-        let times = ["seconds", "data_seconds", "tokens_per_second"];
+        let times = ["time", "seconds", "data_seconds", "tokens_per_second"];
         line.as_object_mut().expect("an object").retain(|key, _| !times.contains(&key.as_str()));
         line
     });

@@ -234,11 +234,39 @@ impl Default for CheckpointConfig {
 pub struct LoggingConfig {
     /// A line on the console after every so many steps.
     pub every: u64,
+    /// Whether an event file for TensorBoard is written, in `tensorboard` of the run's folder.
+    pub tensorboard: bool,
+    /// Whether an offline run of Weights & Biases is written, in `wandb` of the run's folder; `wandb sync` uploads it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub wandb: Option<WandbConfig>,
+}
+
+/// How the run stands in Weights & Biases.
+#[derive(Clone, Debug, PartialEq, Deserialize, Serialize)]
+#[serde(deny_unknown_fields)]
+pub struct WandbConfig {
+    /// The project.
+    pub project: String,
+    /// The user or team; the one who uploads, if left out.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub entity: Option<String>,
+    /// The run's name; that of its folder, if left out.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub name: Option<String>,
+    /// A group of runs.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub group: Option<String>,
+    /// A sentence about the run.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub notes: Option<String>,
+    /// Labels.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub tags: Vec<String>,
 }
 
 impl Default for LoggingConfig {
     fn default() -> Self {
-        Self { every: 1 }
+        Self { every: 1, tensorboard: false, wandb: None }
     }
 }
 
