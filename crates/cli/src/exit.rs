@@ -11,14 +11,15 @@
 
 use std::error::Error;
 use std::fmt;
-use std::process::ExitCode;
+use std::process::{ExitCode, Termination};
 
 use crate::print;
 
-/// Runs a program's body and turns its error into a message and an exit code.
-pub fn run(body: impl FnOnce() -> anyhow::Result<()>) -> ExitCode {
+/// Runs a program's body and turns its error into a message and an exit code. A body that compares or checks may
+/// return an exit code of its own: what it found is on standard output then, and no error.
+pub fn run<T: Termination>(body: impl FnOnce() -> anyhow::Result<T>) -> ExitCode {
     match body() {
-        Ok(()) => ExitCode::SUCCESS,
+        Ok(outcome) => outcome.report(),
         Err(error) => {
             let code = code(&error);
             print::note(if code == 130 {

@@ -63,15 +63,20 @@ impl Workplace {
         shards::atomic::write(&path, content.as_ref()).expect("writable");
     }
 
-    /// The program, with these arguments after `build`.
-    pub(crate) fn command(&self, arguments: &[&str]) -> Command {
+    /// The program, with these arguments after the subcommand.
+    pub(crate) fn subcommand(&self, name: &str, arguments: &[&str]) -> Command {
         let mut command = Command::new(env!("CARGO_BIN_EXE_pretokenizer"));
-        command.current_dir(self.path()).arg("build").args(arguments);
+        command.current_dir(self.path()).arg(name).args(arguments);
         command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
         command
     }
 
-    /// Runs the program to its end.
+    /// The program, with these arguments after `build`.
+    pub(crate) fn command(&self, arguments: &[&str]) -> Command {
+        self.subcommand("build", arguments)
+    }
+
+    /// Builds to the end.
     pub(crate) fn run(&self, arguments: &[&str]) -> Outcome {
         Outcome::of(self.command(arguments).output().expect("the program can be started"))
     }

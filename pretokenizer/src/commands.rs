@@ -1,0 +1,28 @@
+//! What can be typed behind `pretokenizer`: a module for each subcommand, with its flags and what it does.
+//!
+//! A mistake in the flags ends the process with code 2 and a hint, which is clap's work.
+
+mod build; // a datamix -> a folder of shards
+mod datamix_flags; // the flags that name a datamix, as the reference has them
+
+use std::process::ExitCode;
+
+use clap::{ArgMatches, Command};
+
+/// The whole command line.
+pub(crate) fn parser() -> Command {
+    Command::new("pretokenizer")
+        .about("A YAML datamix -> token shards")
+        .version(env!("CARGO_PKG_VERSION"))
+        .subcommand_required(true)
+        .arg_required_else_help(true)
+        .subcommand(build::parser())
+}
+
+/// Does what was typed. A command that compares or checks has an exit code for what it found.
+pub(crate) fn run(matches: &ArgMatches) -> anyhow::Result<ExitCode> {
+    match matches.subcommand() {
+        Some(("build", flags)) => build::run(flags).map(|()| ExitCode::SUCCESS),
+        other => unreachable!("clap lets no other subcommand pass: {other:?}"),
+    }
+}
