@@ -10,7 +10,7 @@ use tch::{Kind, Tensor};
 
 use crate::batch::MicroBatch;
 use crate::config::Recompute;
-use crate::loss;
+use crate::loss::{self, Objective};
 use crate::model::{Context, Rope};
 use crate::params::Model;
 
@@ -79,8 +79,8 @@ impl Gradients {
 pub struct Pass {
     /// What is kept between forward and backward.
     pub recompute: Recompute,
-    /// How many tokens' logits are held at a time.
-    pub chunk_tokens: i64,
+    /// What is minimised.
+    pub objective: Objective,
 }
 
 /// What a unit leaves behind on the way forward.
@@ -91,35 +91,33 @@ struct Kept {
     output: Option<Tensor>,
 }
 
-/// Runs a micro-batch forward and backward: adds `scale` times the gradients of its summed loss to `gradients`, and
-/// gives the sum itself, a scalar where the model is.
+/// Runs a micro-batch forward and backward: adds the gradients of its part of the update's loss to `gradients`, and
+/// gives that part, a scalar where the model is.
 pub fn micro_batch(
     model: &Model,
     batch: &MicroBatch,
-    scale: f64,
     pass: Pass,
     gradients: &mut Gradients,
 ) -> Result<Tensor> {
-    let rope = model.rope(0, batch.tokens_bt.size()[1]);
+    let rope = model.rope_of(batch);
     let last_block = model.n_layers();
     let mut kept = Vec::with_capacity(last_block + 1);
     let mut x_btd: Option<Tensor> = None;
     for unit in 0..=last_block {
         let input = x_btd.map(|x| x.set_requires_grad(true));
-        let output = match pass.recompute {
-            Recompute::None => run(model, unit, batch, input.as_ref(), &rope),
-            Recompute::All => {
-                let _no_grad = tch::no_grad_guard();
-                run(model, unit, batch, input.as_ref(), &rope)
-            }
+        let again = pass.recompute.again(unit);
+        let output = {
+            let _no_grad = again.then(tch::no_grad_guard);
+            run(model, unit, batch, input.as_ref(), &rope)
         };
         x_btd = Some(output.detach());
-        kept.push(Kept { input, output: (pass.recompute == Recompute::None).then_some(output) });
+        kept.push(Kept { input, output: (!again).then_some(output) });
     }
     let x_btd = x_btd.context("the embedding gives an output")?;
     let head = last_block + 1;
     let head_grad = &mut gradients.views[head][0];
-    let mut from_head = loss::gradients(model, &x_btd, batch, scale, pass.chunk_tokens, head_grad)?;
+    let mut from_head =
+        loss::gradients(model, &x_btd, batch, batch.scale, pass.objective, head_grad)?;
     gradients.add(head, &[None, from_head.norm_d.take()]);
 
     let mut output_grad = from_head.x_btd;
@@ -137,7 +135,7 @@ pub fn micro_batch(
             output_grad = input_grad;
         }
     }
-    Ok(from_head.loss)
+    Ok(from_head.loss * batch.scale)
 }
 
 /// What goes through the last block, without gradients: what the loss of an evaluation is computed from.
@@ -146,7 +144,7 @@ pub fn micro_batch(
 /// -> `x_btd`
 pub fn forward(model: &Model, batch: &MicroBatch) -> Tensor {
     let _no_grad = tch::no_grad_guard();
-    let rope = model.rope(0, batch.tokens_bt.size()[1]);
+    let rope = model.rope_of(batch);
     (0..=model.n_layers())
         .fold(None, |x_btd: Option<Tensor>, unit| {
             Some(run(model, unit, batch, x_btd.as_ref(), &rope))
@@ -164,6 +162,12 @@ fn run(
 ) -> Tensor {
     match input {
         None => model.embed(&batch.tokens_bt),
-        Some(x_btd) => model.block(unit - 1, x_btd, rope, Context::Rows),
+        Some(x_btd) => {
+            let context = match &batch.lengths {
+                None => Context::Rows,
+                Some(lengths) => Context::Documents(lengths),
+            };
+            model.block(unit - 1, x_btd, rope, context)
+        }
     }
 }

@@ -1,34 +1,48 @@
-//! Rows -> one micro-batch of tensors: padded as the reference pads, with the places of the learned tokens gathered.
+//! Documents -> micro-batches of tensors: rows padded as the reference pads, or packed; the learned places gathered.
 //!
-//! A micro-batch is as long as its longest document, rounded up to 16 and never above the sequence length. What a
-//! place holds is decided by where it is and never by its id, so that a `<PAD>` in a text is a token like others.
+//! A padded micro-batch is as long as its longest document, rounded up to 16 and never above the sequence length. What
+//! a place holds is decided by where it is and never by its id, so that a `<PAD>` in a text is a token like others.
 //! Rows are filled up on the right: under causal attention nothing real ever looks at padding, so that no mask is
 //! needed and the padding's id changes nothing.
+//!
+//! A packed micro-batch is one row, in which the documents of `micro` packed rows follow one another with nothing
+//! between them; each attends to itself alone and counts its positions from 0. An update has the same documents, the
+//! same learned tokens and the same divisor of its loss whichever way its rows are laid out.
 
 use std::ops::AddAssign;
 
 use tch::{Device, Tensor};
 
-use crate::rows::{Row, Rows};
+use crate::config::{HeadPlaces, Normalize, RowLayout};
+use crate::pack;
+use crate::rows::{Rows, Sample};
 
 /// Lengths are rounded up to a multiple of this (Megatron-LM's `--variable_seq_lengths`).
 const LENGTH_MULTIPLE: usize = 16;
 
-/// One micro-batch. Legend: `b` rows, `t` places in a row, `n` learned tokens.
+/// One micro-batch. Legend: `b` rows, `t` places in a row, `n` places at which something is predicted.
 #[derive(Debug)]
 pub struct MicroBatch {
     /// What the model reads: ids.
     pub tokens_bt: Tensor,
-    /// The places, counted through all rows, at which a learned token is predicted.
+    /// In a packed row, the lengths of the documents that follow one another; none where each row is a document.
+    pub lengths: Option<Vec<i64>>,
+    /// The places, counted through all rows, at which a token is predicted.
     pub places_n: Tensor,
     /// The tokens that are to be predicted there.
     pub labels_n: Tensor,
+    /// How much each of them counts, in `f32`; none if all count 1.
+    pub weights_n: Option<Tensor>,
+    /// What its summed loss is multiplied by to be its part of the update's loss.
+    pub scale: f64,
+    /// Which documents of the update it has, and how many of the predicted places each.
+    pub documents: Vec<(usize, usize)>,
     /// What went into it.
     pub counts: Counts,
 }
 
 /// What went into some micro-batches.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub struct Counts {
     /// Documents.
     pub documents: u64,
@@ -38,6 +52,8 @@ pub struct Counts {
     pub places: u64,
     /// Tokens that are learned.
     pub supervised: u64,
+    /// The sum of their weights.
+    pub weight: f64,
     /// Micro-batches in which nothing is learned.
     pub empty: u64,
     /// Documents that were cut.
@@ -61,6 +77,7 @@ impl AddAssign for Counts {
         self.tokens += other.tokens;
         self.places += other.places;
         self.supervised += other.supervised;
+        self.weight += other.weight;
         self.empty += other.empty;
         self.cut_documents += other.cut_documents;
         self.cut_tokens += other.cut_tokens;
@@ -68,95 +85,186 @@ impl AddAssign for Counts {
     }
 }
 
-impl MicroBatch {
-    /// Pads the rows to one length and moves them to the device.
-    pub fn new(rows: &[Row], sequence_length: usize, pad_id: i64, device: Device) -> Self {
-        let longest = rows.iter().map(|row| row.tokens.len()).max().unwrap_or(0);
-        let length = longest.next_multiple_of(LENGTH_MULTIPLE).min(sequence_length);
-        let mut tokens = vec![pad_id; rows.len() * length];
-        let (mut places, mut labels) = (Vec::new(), Vec::new());
-        let mut counts = Counts { places: tokens.len() as u64, ..Counts::default() };
-        for (row, start) in rows.iter().zip((0..).step_by(length.max(1))) {
-            // The model reads `length` tokens and never the row's last one where that is only a label.
-            let read = row.tokens.len().min(length);
-            tokens[start..start + read].copy_from_slice(&row.tokens[..read]);
-            for (place, (label, _)) in row
-                .tokens
-                .iter()
-                .zip(&row.supervised)
-                .skip(1)
-                .enumerate()
-                .filter(|(_, (_, learned))| **learned)
-            {
-                places.push(
-                    i64::try_from(start + place).expect("a batch has fewer than 2^63 places"),
-                );
-                labels.push(*label);
-            }
-            counts += Counts {
-                documents: 1,
-                tokens: read as u64,
-                cut_documents: u64::from(row.cut.tokens > 0),
-                cut_tokens: row.cut.tokens,
-                cut_supervised: row.cut.supervised,
-                ..Counts::default()
-            };
-        }
-        counts.supervised = labels.len() as u64;
-        counts.empty = u64::from(labels.is_empty());
-        let shape =
-            [rows.len(), length].map(|size| i64::try_from(size).expect("a batch fits into memory"));
-        Self {
-            tokens_bt: Tensor::from_slice(&tokens).view(shape).to_device(device),
-            places_n: Tensor::from_slice(&places).to_device(device),
-            labels_n: Tensor::from_slice(&labels).to_device(device),
-            counts,
-        }
-    }
-}
-
-/// Cuts lists of documents into micro-batches.
+/// Makes micro-batches of a shard's documents.
 #[derive(Debug)]
 pub struct Batcher {
     /// The documents.
     pub rows: Rows,
-    /// How many of them make a micro-batch.
+    /// How micro-batches are made of them.
+    pub batching: Batching,
+}
+
+impl Batcher {
+    /// The micro-batches of an update on these documents.
+    pub fn update(&self, documents: &[usize]) -> Vec<MicroBatch> {
+        let samples: Vec<Sample> =
+            documents.iter().map(|&document| self.rows.sample(document)).collect();
+        self.batching.update(&samples)
+    }
+}
+
+/// How micro-batches are made of documents.
+#[derive(Clone, Debug)]
+pub struct Batching {
+    /// How documents are laid out in rows.
+    pub layout: RowLayout,
+    /// Places that a row has at most.
+    pub sequence_length: usize,
+    /// How many rows make a micro-batch.
     pub micro: usize,
+    /// What the loss is divided by.
+    pub normalize: Normalize,
+    /// Which places are predicted.
+    pub head: HeadPlaces,
     /// What rows are filled up with.
     pub pad_id: i64,
     /// Where the tensors go.
     pub device: Device,
 }
 
-impl Batcher {
-    /// The micro-batches of these documents, in their order.
-    pub fn micro_batches(&self, documents: &[usize]) -> impl Iterator<Item = MicroBatch> {
-        documents.chunks(self.micro).map(|documents| {
-            let rows: Vec<Row> =
-                documents.iter().map(|&document| self.rows.row(document)).collect();
-            MicroBatch::new(&rows, self.rows.sequence_length(), self.pad_id, self.device)
-        })
+impl Batching {
+    /// The micro-batches of an update on these samples.
+    pub fn update(&self, samples: &[Sample]) -> Vec<MicroBatch> {
+        let capacity = self.sequence_length;
+        let plan: Vec<Vec<usize>> = match self.layout {
+            RowLayout::Padded => {
+                let all: Vec<usize> = (0..samples.len()).collect();
+                all.chunks(self.micro).map(<[usize]>::to_vec).collect()
+            }
+            RowLayout::Packed => {
+                let lengths: Vec<usize> = samples.iter().map(|it| read(it, capacity)).collect();
+                pack::rows(&lengths, capacity).chunks(self.micro).map(<[_]>::concat).collect()
+            }
+        };
+        let shares = self.shares(samples);
+        plan.iter().map(|chosen| self.micro_batch(samples, chosen, &shares)).collect()
     }
+
+    /// What each sample's summed loss is multiplied by to be its part of the update's loss. Where the divisor is that of
+    /// a micro-batch, it is that of `micro` samples that follow one another, however they are laid out.
+    fn shares(&self, samples: &[Sample]) -> Vec<f64> {
+        let weight = |samples: &[Sample]| -> f64 {
+            samples.iter().flat_map(|it| &it.weights).map(|&weight| f64::from(weight)).sum()
+        };
+        let share = |divisor: f64| if divisor > 0.0 { 1.0 / divisor } else { 0.0 };
+        match self.normalize {
+            Normalize::Tokens => vec![share(weight(samples)); samples.len()],
+            Normalize::MicroBatch => {
+                let groups = samples.chunks(self.micro);
+                let n_groups = groups.len() as f64;
+                let of_group =
+                    |group: &[Sample]| vec![share(weight(group) * n_groups); group.len()];
+                groups.flat_map(of_group).collect()
+            }
+        }
+    }
+
+    fn micro_batch(&self, samples: &[Sample], chosen: &[usize], shares: &[f64]) -> MicroBatch {
+        let reads = chosen.iter().map(|&at| read(&samples[at], self.sequence_length));
+        let reads: Vec<usize> = reads.collect();
+        let (starts, shape): (Vec<usize>, [usize; 2]) = match self.layout {
+            RowLayout::Padded => {
+                let longest = reads.iter().copied().max().unwrap_or(0);
+                let length = longest.next_multiple_of(LENGTH_MULTIPLE);
+                let length = length.min(self.sequence_length);
+                ((0..reads.len()).map(|row| row * length).collect(), [reads.len(), length])
+            }
+            RowLayout::Packed => {
+                let mut total = 0;
+                let starts = reads.iter().map(|read| {
+                    total += read;
+                    total - read
+                });
+                (starts.collect(), [1, reads.iter().sum()])
+            }
+        };
+        // All of a micro-batch's samples have the same share, unless documents of several groups share its rows: then
+        // the shares go into the weights.
+        let scale = shares[chosen[0]];
+        let same_share = chosen.iter().all(|&at| shares[at] == scale);
+
+        let mut tokens = vec![self.pad_id; shape[0] * shape[1]];
+        let (mut places, mut labels, mut weights) = (Vec::new(), Vec::new(), Vec::new());
+        let mut counts = Counts { places: tokens.len() as u64, ..Counts::default() };
+        let mut documents = Vec::with_capacity(chosen.len());
+        for ((&at, start), read) in chosen.iter().zip(starts).zip(&reads) {
+            let sample = &samples[at];
+            tokens[start..start + read].copy_from_slice(&sample.tokens[..*read]);
+            let before = labels.len();
+            let predicted = sample.tokens.iter().zip(&sample.weights).skip(1);
+            for (place, (label, &weight)) in (start..).zip(predicted) {
+                if weight == 0.0 && self.head == HeadPlaces::Learned {
+                    continue;
+                }
+                places.push(i64::try_from(place).expect("a batch has fewer than 2^63 places"));
+                labels.push(*label);
+                counts.supervised += u64::from(weight > 0.0);
+                counts.weight += f64::from(weight);
+                let share = if same_share { 1.0 } else { shares[at] };
+                #[expect(clippy::cast_possible_truncation, reason = "weights are f32")]
+                weights.push((f64::from(weight) * share) as f32);
+            }
+            documents.push((at, labels.len() - before));
+            counts += Counts {
+                documents: 1,
+                tokens: *read as u64,
+                cut_documents: u64::from(sample.cut.tokens > 0),
+                cut_tokens: sample.cut.tokens,
+                cut_supervised: sample.cut.supervised,
+                ..Counts::default()
+            };
+        }
+        counts.empty = u64::from(counts.supervised == 0);
+        let size = |n: usize| i64::try_from(n).expect("a batch fits into memory");
+        let weighted = weights.iter().any(|&weight| weight != 1.0);
+        MicroBatch {
+            tokens_bt: Tensor::from_slice(&tokens).view(shape.map(size)).to_device(self.device),
+            lengths: (self.layout == RowLayout::Packed)
+                .then(|| reads.iter().copied().filter(|&read| read > 0).map(size).collect()),
+            places_n: Tensor::from_slice(&places).to_device(self.device),
+            labels_n: Tensor::from_slice(&labels).to_device(self.device),
+            weights_n: weighted.then(|| Tensor::from_slice(&weights).to_device(self.device)),
+            scale: if same_share { scale } else { 1.0 },
+            documents,
+            counts,
+        }
+    }
+}
+
+/// How many of a sample's tokens the model reads: never the last one of a full sample, which is only predicted.
+fn read(sample: &Sample, sequence_length: usize) -> usize {
+    sample.tokens.len().min(sequence_length)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    fn row(tokens: &[i64], supervised: &[usize]) -> Row {
-        let supervised = (0..tokens.len()).map(|place| supervised.contains(&place)).collect();
-        Row { tokens: tokens.to_vec(), supervised, cut: Default::default() }
+    const NINE: Batching = Batching {
+        layout: RowLayout::Padded,
+        sequence_length: 64,
+        micro: 2,
+        normalize: Normalize::Tokens,
+        head: HeadPlaces::Learned,
+        pad_id: 9,
+        device: Device::Cpu,
+    };
+
+    fn sample(tokens: &[i64], learned: &[usize]) -> Sample {
+        let weights = (0..tokens.len()).map(|at| f32::from(u8::from(learned.contains(&at))));
+        Sample { tokens: tokens.to_vec(), weights: weights.collect(), cut: Default::default() }
     }
 
     #[track_caller]
     fn check(
-        rows: &[Row],
-        sequence_length: usize,
+        batching: &Batching,
+        samples: &[Sample],
         shape: [i64; 2],
         places: &[i64],
         labels: &[i64],
     ) {
-        let batch = MicroBatch::new(rows, sequence_length, 9, Device::Cpu);
+        let update = batching.update(samples);
+        let [batch] = update.as_slice() else { panic!("{} micro-batches", update.len()) };
         assert_eq!(batch.tokens_bt.size(), shape);
         assert_eq!(Vec::<i64>::try_from(&batch.places_n).unwrap(), places);
         assert_eq!(Vec::<i64>::try_from(&batch.labels_n).unwrap(), labels);
@@ -165,17 +273,43 @@ mod tests {
     #[test]
     fn the_length_is_that_of_the_longest_document_rounded_up_to_16_and_capped() {
         let long: Vec<i64> = (0..21).collect();
-        check(&[row(&[1, 2, 3], &[2]), row(&long, &[20])], 64, [2, 32], &[1, 32 + 19], &[3, 20]);
-        check(&[row(&long, &[20])], 20, [1, 20], &[19], &[20]);
-        check(&[row(&[1, 2], &[])], 64, [1, 16], &[], &[]);
+        let two = [sample(&[1, 2, 3], &[2]), sample(&long, &[20])];
+        check(&NINE, &two, [2, 32], &[1, 32 + 19], &[3, 20]);
+        let capped = Batching { sequence_length: 20, ..NINE };
+        check(&capped, &two[1..], [1, 20], &[19], &[20]);
+        check(&NINE, &[sample(&[1, 2], &[])], [1, 16], &[], &[]);
     }
 
     #[test]
     fn padding_is_where_no_token_is_and_counts_say_how_much() {
-        let batch = MicroBatch::new(&[row(&[1, 9, 3], &[1, 2])], 64, 9, Device::Cpu);
+        let batch = NINE.update(&[sample(&[1, 9, 3], &[1, 2])]).remove(0);
         assert_eq!(Vec::<i64>::try_from(batch.tokens_bt.view(-1)).unwrap()[..4], [1, 9, 3, 9]);
         assert_eq!((batch.counts.tokens, batch.counts.places, batch.counts.supervised), (3, 16, 2));
         assert_eq!(batch.counts.padding(), 1.0 - 3.0 / 16.0);
         assert_eq!(batch.counts.empty, 0);
+    }
+
+    #[test]
+    fn a_packed_row_has_the_documents_end_to_end_and_no_padding() {
+        let packed = Batching { layout: RowLayout::Packed, ..NINE };
+        let samples = [sample(&[1, 2, 3], &[2]), sample(&[4, 5], &[1]), sample(&[6, 7], &[])];
+        check(&packed, &samples, [1, 7], &[1, 3], &[3, 5]);
+        let batch = packed.update(&samples).remove(0);
+        assert_eq!(batch.lengths, Some(vec![3, 2, 2]));
+        assert_eq!(batch.documents, [(0, 1), (1, 1), (2, 0)]);
+        assert_eq!((batch.scale, batch.weights_n.is_none()), (0.5, true));
+        assert_eq!(batch.counts.padding(), 0.0);
+    }
+
+    #[test]
+    fn packed_rows_keep_the_means_of_micro_batches_as_weights() {
+        let batching =
+            Batching { layout: RowLayout::Packed, normalize: Normalize::MicroBatch, ..NINE };
+        // Two and one: the first two samples have three learned tokens, the last has one.
+        let samples = [sample(&[1, 2, 3], &[1, 2]), sample(&[4, 5], &[1]), sample(&[6, 7], &[1])];
+        let batch = batching.update(&samples).remove(0);
+        let weights = Vec::<f32>::try_from(batch.weights_n.expect("unequal")).unwrap();
+        assert_eq!(batch.scale, 1.0);
+        assert_eq!(weights, [1.0 / 6.0, 1.0 / 6.0, 1.0 / 6.0, 0.5]);
     }
 }

@@ -55,6 +55,9 @@ pub struct Config {
     /// checkpoint is saved during such a row.
     #[serde(default = "default_stop_after_skipped")]
     pub stop_after_skipped: u64,
+    /// Where the reference does otherwise than one would.
+    #[serde(default)]
+    pub compat: CompatConfig,
     /// When the run is saved.
     #[serde(default)]
     pub checkpoint: CheckpointConfig,
@@ -142,6 +145,7 @@ impl Config {
             (None, Some(epochs)) => above_zero("epochs", epochs)?,
         }
         self.check_data()?;
+        self.check_loss()?;
         self.check_optimizer()
     }
 
@@ -194,8 +198,45 @@ impl Config {
                 bail_input!("`optimizer.{key}` is {value}, expected 0 or more");
             }
         }
-        if self.loss.train_on.is_empty() {
+        let ScheduleConfig { kind, cooldown_steps, cooldown, .. } = self.schedule;
+        if kind != ScheduleKind::WarmupStableDecay
+            && (cooldown_steps.is_some() || cooldown != Cooldown::default())
+        {
+            bail_input!(
+                "`schedule.cooldown` and `cooldown_steps` belong to another schedule\n\
+                 hint: `schedule.kind: warmup_stable_decay` has a cooldown"
+            );
+        }
+        cooldown_steps.map_or(Ok(()), |steps| positive("schedule.cooldown_steps", steps))
+    }
+
+    fn check_loss(&self) -> Result<()> {
+        let LossConfig { train_on, weights, z_loss, label_smoothing, .. } = &self.loss;
+        if train_on.is_some() && weights.is_some() {
+            bail_input!(
+                "both `loss.train_on` and `loss.weights` are given\n\
+                 hint: `loss.weights: {{assistant: 1, user: 0.1}}` says both whose tokens count and how much"
+            );
+        }
+        if train_on.as_ref().is_some_and(Vec::is_empty) {
             bail_input!("`loss.train_on` names nobody\nhint: `[assistant]` is the usual choice");
+        }
+        let role_weights = self.loss.role_weights();
+        if role_weights.iter().any(|weight| !(*weight >= 0.0 && weight.is_finite())) {
+            bail_input!("`loss.weights` has {role_weights:?}, expected no weight below 0");
+        }
+        if role_weights.iter().all(|weight| *weight == 0.0) {
+            bail_input!(
+                "`loss.weights` are all 0, so nothing is learned\nhint: `{{assistant: 1}}`"
+            );
+        }
+        if !(*z_loss >= 0.0 && z_loss.is_finite()) {
+            bail_input!(
+                "`loss.z_loss` is {z_loss}, expected 0 or more\nhint: 1e-4 is a usual value"
+            );
+        }
+        if !(0.0..1.0).contains(label_smoothing) {
+            bail_input!("`loss.label_smoothing` is {label_smoothing}, expected from 0 to below 1");
         }
         Ok(())
     }

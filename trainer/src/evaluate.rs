@@ -1,18 +1,31 @@
 //! Documents -> how well the model predicts them.
 
-use anyhow::Result;
+use std::collections::BTreeMap;
+
+use anyhow::{Context, Result};
 use serde::Serialize;
 use tch::{Kind, Tensor};
 
 use crate::backward::forward;
-use crate::batch::{Batcher, Counts};
+use crate::batch::{Batcher, Batching, MicroBatch};
 use crate::config::Normalize;
-use crate::loss;
+use crate::loss::{self, Objective};
 use crate::params::Model;
 
 /// How well the model predicts some documents.
-#[derive(Clone, Copy, Debug, PartialEq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct Evaluation {
+    /// Of all documents together.
+    #[serde(flatten)]
+    pub total: Prediction,
+    /// Of those of each source, if the shard says which are; in the order of their names.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub sources: BTreeMap<String, Prediction>,
+}
+
+/// How well some documents are predicted.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize)]
+pub struct Prediction {
     /// Mean cross-entropy, divided as the training loss is.
     pub loss: f64,
     /// Its exponential.
@@ -25,45 +38,109 @@ pub struct Evaluation {
     pub supervised_tokens: u64,
 }
 
-/// Evaluates the model; none if a signal asks the process to stop meanwhile.
+/// Evaluates the model, `window` documents at a time, whose rows are laid out together; none if a signal asks the process
+/// to stop meanwhile.
 pub fn evaluate(
     model: &Model,
     batcher: &Batcher,
     documents: &[usize],
-    normalize: Normalize,
-    chunk_tokens: i64,
+    window: usize,
+    objective: Objective,
 ) -> Result<Option<Evaluation>> {
-    let mut counts = Counts::default();
-    let n_micro_batches = documents.len().div_ceil(batcher.micro);
-    let mut loss = Tensor::zeros([], (Kind::Double, batcher.device));
-    let mut correct = Tensor::zeros([], (Kind::Int64, batcher.device));
-    for batch in batcher.micro_batches(documents) {
-        if cli::interrupt::requested() {
-            return Ok(None);
+    // The divisor of the loss is applied to whole documents afterwards; in rows, all tokens are alike.
+    let batching = Batching { normalize: Normalize::Tokens, ..batcher.batching.clone() };
+    let mut found = Vec::with_capacity(documents.len());
+    for window in documents.chunks(window) {
+        let samples: Vec<_> = window.iter().map(|&it| batcher.rows.sample(it)).collect();
+        let mut of_window = vec![Document::default(); window.len()];
+        for batch in batching.update(&samples) {
+            if cli::interrupt::requested() {
+                return Ok(None);
+            }
+            if batch.counts.supervised > 0 {
+                count(model, &batch, objective, &mut of_window)?;
+            }
         }
-        if batch.counts.supervised > 0 {
-            let sums = loss::sums(model, &forward(model, &batch), &batch, chunk_tokens);
-            loss += match normalize {
-                Normalize::Tokens => sums.loss,
-                Normalize::MicroBatch => {
-                    sums.loss / (batch.counts.supervised as f64 * n_micro_batches as f64)
-                }
-            };
-            correct += sums.correct;
-        }
-        counts += batch.counts;
+        found.extend(of_window);
     }
-    let supervised = counts.supervised.max(1) as f64;
-    let loss = loss.double_value(&[])
-        / match normalize {
-            Normalize::Tokens => supervised,
-            Normalize::MicroBatch => 1.0,
+    let batching = &batcher.batching;
+    let mut sources = BTreeMap::new();
+    for name in documents.iter().filter_map(|&it| batcher.rows.source(it)) {
+        if !sources.contains_key(name) {
+            let own = documents.iter().zip(&found);
+            let own = own.filter(|(document, _)| batcher.rows.source(**document) == Some(name));
+            let own: Vec<Document> = own.map(|(_, found)| *found).collect();
+            sources.insert(name.to_string(), Prediction::of(&own, batching));
+        }
+    }
+    Ok(Some(Evaluation { total: Prediction::of(&found, batching), sources }))
+}
+
+/// What was found of one document.
+#[derive(Clone, Copy, Debug, Default)]
+struct Document {
+    /// The weighted sum of its token losses.
+    loss: f64,
+    /// The sum of their weights.
+    weight: f64,
+    supervised: u64,
+    correct: u64,
+}
+
+/// Adds what a micro-batch shows to its documents.
+fn count(
+    model: &Model,
+    batch: &MicroBatch,
+    objective: Objective,
+    documents: &mut [Document],
+) -> Result<()> {
+    let losses = loss::token_losses(model, &forward(model, batch), batch, objective);
+    let numbers = |it: &Tensor| Vec::<f64>::try_from(it.to_kind(Kind::Double));
+    let found = numbers(&losses.loss_n).context("the losses of an evaluation")?;
+    let correct = numbers(&losses.correct_n).context("the hits of an evaluation")?;
+    let weights = match &batch.weights_n {
+        None => vec![1.0; found.len()],
+        Some(weights_n) => numbers(weights_n).context("the weights of an evaluation")?,
+    };
+    let mut start = 0;
+    for &(document, n_places) in &batch.documents {
+        let sum = &mut documents[document];
+        for place in start..start + n_places {
+            if weights[place] > 0.0 {
+                sum.loss += found[place] * weights[place];
+                sum.weight += weights[place];
+                sum.supervised += 1;
+                sum.correct += u64::from(correct[place] > 0.0);
+            }
+        }
+        start += n_places;
+    }
+    Ok(())
+}
+
+impl Prediction {
+    fn of(documents: &[Document], batching: &Batching) -> Self {
+        let mean = |documents: &[Document]| {
+            let weight: f64 = documents.iter().map(|it| it.weight).sum();
+            let loss: f64 = documents.iter().map(|it| it.loss).sum();
+            if weight > 0.0 { loss / weight } else { 0.0 }
         };
-    Ok(Some(Evaluation {
-        loss,
-        perplexity: loss.exp(),
-        accuracy: correct.int64_value(&[]) as f64 / supervised,
-        documents: counts.documents,
-        supervised_tokens: counts.supervised,
-    }))
+        let loss = match batching.normalize {
+            Normalize::Tokens => mean(documents),
+            Normalize::MicroBatch => {
+                let groups = documents.chunks(batching.micro);
+                let n_groups = groups.len().max(1) as f64;
+                groups.map(mean).sum::<f64>() / n_groups
+            }
+        };
+        let supervised: u64 = documents.iter().map(|it| it.supervised).sum();
+        let correct: u64 = documents.iter().map(|it| it.correct).sum();
+        Self {
+            loss,
+            perplexity: loss.exp(),
+            accuracy: correct as f64 / supervised.max(1) as f64,
+            documents: documents.len() as u64,
+            supervised_tokens: supervised,
+        }
+    }
 }

@@ -12,8 +12,11 @@ pub mod config; // a run's YAML -> a checked type
 pub mod device; // where the model computes
 pub mod llama_config; // config.json -> the model's shape
 pub mod order; // (documents, seed) -> which document each sample is
-pub mod rows; // documents -> what the model reads of them, and which tokens it learns
-pub mod batch; // rows -> padded tensors
+pub mod learning; // a document's roles -> how much each of its tokens counts
+pub mod rows; // documents -> what the model reads of them
+pub mod pack; // lengths -> which documents share a row
+pub mod batch; // documents -> micro-batches of tensors, rows padded or packed
+pub mod loader; // the order -> micro-batches, ahead of time
 pub mod params; // the model's parameters, unit by unit, in flat buffers
 pub mod weights; // a Hugging Face folder <-> parameters
 pub mod hf_tokenizer; // a tokenizer <-> its files in a Hugging Face folder

@@ -4,7 +4,7 @@
 //! time: logits of 4,096 places and 32,000 tokens would be half a gigabyte, several times over with autograd. The
 //! gradient of a chunk's logits is written out (softmax minus one-hot), in the memory of the logits themselves.
 //!
-//! Legend: `b` rows, `t` places, `d` hidden size, `n` learned places, `c` those of a chunk, `v` vocabulary.
+//! Legend: `b` rows, `t` places, `d` hidden size, `n` places at which something is predicted, `c` those of a chunk, `v` vocabulary.
 
 use anyhow::{Context, Result};
 use tch::{Kind, Tensor};
@@ -13,19 +13,32 @@ use crate::batch::MicroBatch;
 use crate::model::linear;
 use crate::params::Model;
 
-/// The sums over some learned tokens, as scalars where the model is; nothing waits for them until they are read.
+/// What is minimised, a token at a time.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Objective {
+    /// How many tokens' logits are held at a time.
+    pub chunk_tokens: i64,
+    /// How many rows of the head take part in the softmax: those beyond the vocabulary have no probability.
+    pub vocab_size: i64,
+    /// Times the squared logarithm of the softmax's denominator is added.
+    pub z_loss: f64,
+    /// The share of the label's probability that is spread over the vocabulary, the label included, as PyTorch does it.
+    pub label_smoothing: f64,
+}
+
+/// How well each token of a micro-batch is predicted, in the order of its places.
 #[derive(Debug)]
-pub struct Sums {
-    /// Of the cross-entropies, in double precision.
-    pub loss: Tensor,
-    /// Of the tokens whose logit is the highest.
-    pub correct: Tensor,
+pub struct TokenLosses {
+    /// Cross-entropies, whatever else is minimised.
+    pub loss_n: Tensor,
+    /// Whether the token has the highest probability.
+    pub correct_n: Tensor,
 }
 
 /// The loss of one micro-batch and how it changes with what the last block gave.
 #[derive(Debug)]
 pub struct HeadGradients {
-    /// The sum of the cross-entropies, not scaled.
+    /// The weighted sum of the token losses, not scaled.
     pub loss: Tensor,
     /// `scale` times the sum's gradient in the hidden states.
     pub x_btd: Tensor,
@@ -33,21 +46,30 @@ pub struct HeadGradients {
     pub norm_d: Option<Tensor>,
 }
 
-/// The sums over a micro-batch, without gradients.
+/// Each token's loss, without gradients.
 ///
 /// # Shapes
 /// `x_btd` is what the last block gave
-pub fn sums(model: &Model, x_btd: &Tensor, batch: &MicroBatch, chunk: i64) -> Sums {
+pub fn token_losses(
+    model: &Model,
+    x_btd: &Tensor,
+    batch: &MicroBatch,
+    objective: Objective,
+) -> TokenLosses {
     let _no_grad = tch::no_grad_guard();
-    let x_nd = learned(x_btd, batch);
-    let mut loss = Tensor::zeros([], (Kind::Double, x_btd.device()));
-    let mut correct = Tensor::zeros([], (Kind::Int64, x_btd.device()));
-    for (x_cd, labels_c1) in chunks(&model.final_norm(&x_nd), batch, chunk) {
-        let log_p_cv = log_probabilities(&x_cd, model.head());
-        loss -= log_p_cv.gather(1, &labels_c1, false).sum(Kind::Double);
-        correct += log_p_cv.argmax(1, true).eq_tensor(&labels_c1).sum(Kind::Int64);
+    let head_vd = head(model, objective);
+    let normed_nd = model.final_norm(&predicting(x_btd, batch));
+    let (mut losses, mut correct) = (Vec::new(), Vec::new());
+    for Chunk { x_cd, labels_c1, .. } in chunks(&normed_nd, batch, objective.chunk_tokens) {
+        let log_p_cv = linear(&x_cd, &head_vd).log_softmax(-1, Kind::Float);
+        losses.push(-log_p_cv.gather(1, &labels_c1, false).squeeze_dim(1));
+        correct.push(log_p_cv.argmax(1, true).eq_tensor(&labels_c1).squeeze_dim(1));
     }
-    Sums { loss, correct }
+    let joined = |parts: Vec<Tensor>, kind: Kind| match parts.as_slice() {
+        [] => Tensor::zeros([0], (kind, x_btd.device())),
+        parts => Tensor::cat(parts, 0),
+    };
+    TokenLosses { loss_n: joined(losses, Kind::Float), correct_n: joined(correct, Kind::Bool) }
 }
 
 /// The loss of a micro-batch and `scale` times its gradients; that of the head's matrix is added to `head_grad_vd`, in
@@ -60,27 +82,31 @@ pub fn gradients(
     x_btd: &Tensor,
     batch: &MicroBatch,
     scale: f64,
-    chunk: i64,
+    objective: Objective,
     head_grad_vd: &mut Tensor,
 ) -> Result<HeadGradients> {
-    let x_nd = learned(x_btd, batch).set_requires_grad(true);
+    let x_nd = predicting(x_btd, batch).set_requires_grad(true);
     let normed_nd = model.final_norm(&x_nd);
-    let head_vd = model.head().detach();
+    let head_vd = head(model, objective);
+    let mut head_grad_vd = head_grad_vd.narrow(0, 0, head_vd.size()[0]);
     let mut loss = Tensor::zeros([], (Kind::Double, x_btd.device()));
     let mut normed_grads = Vec::new();
-    for (x_cd, labels_c1) in chunks(&normed_nd.detach(), batch, chunk) {
-        let mut p_cv = log_probabilities(&x_cd, &head_vd);
-        loss -= p_cv.gather(1, &labels_c1, false).sum(Kind::Double);
-        // d loss / d logits = softmax - one-hot.
-        let _ = p_cv.exp_();
-        let _ = p_cv.scatter_add_(1, &labels_c1, &labels_c1.ones_like().to_kind(Kind::Float).neg());
-        let grad_cv = p_cv.to_kind(head_vd.kind());
+    for Chunk { x_cd, labels_c1, weights_c1 } in
+        chunks(&normed_nd.detach(), batch, objective.chunk_tokens)
+    {
+        let (losses_c1, grad_cv) = objective.of_logits(&linear(&x_cd, &head_vd), &labels_c1);
+        let (losses_c1, grad_cv) = match &weights_c1 {
+            None => (losses_c1, grad_cv),
+            Some(weights_c1) => (losses_c1 * weights_c1, grad_cv * weights_c1),
+        };
+        loss += losses_c1.sum(Kind::Double);
+        let grad_cv = grad_cv.to_kind(head_vd.kind());
         normed_grads.push(grad_cv.matmul(&head_vd) * scale);
         let scaled_cd = x_cd * scale;
         if head_vd.kind() == Kind::Float {
             let _ = head_grad_vd.addmm_(&grad_cv.tr(), &scaled_cd);
         } else {
-            *head_grad_vd += grad_cv.tr().matmul(&scaled_cd);
+            head_grad_vd += grad_cv.tr().matmul(&scaled_cd);
         }
     }
     let x_grad_btd = x_btd.zeros_like();
@@ -99,21 +125,66 @@ pub fn gradients(
     Ok(HeadGradients { loss, x_btd: x_grad_btd, norm_d: norm_grad_d })
 }
 
-/// The hidden states at the learned places.
-fn learned(x_btd: &Tensor, batch: &MicroBatch) -> Tensor {
+impl Objective {
+    /// Each token's loss, and its gradient in the logits, in `f32`.
+    ///
+    /// # Shapes
+    /// `logits_cv`, `labels_c1` -> `losses_c1`, `grad_cv`
+    fn of_logits(&self, logits_cv: &Tensor, labels_c1: &Tensor) -> (Tensor, Tensor) {
+        let Self { z_loss, label_smoothing, .. } = *self;
+        let log_z_c1 =
+            (z_loss > 0.0).then(|| logits_cv.to_kind(Kind::Float).logsumexp(&[-1_i64][..], true));
+        let mut p_cv = logits_cv.log_softmax(-1, Kind::Float);
+        let mut losses_c1 = -p_cv.gather(1, labels_c1, false);
+        if label_smoothing > 0.0 {
+            let spread_c1 = -p_cv.mean_dim(-1, true, Kind::Float);
+            losses_c1 = losses_c1 * (1.0 - label_smoothing) + spread_c1 * label_smoothing;
+        }
+        // The gradient: softmax - one-hot, written over the softmax.
+        let _ = p_cv.exp_();
+        if let Some(log_z_c1) = log_z_c1 {
+            losses_c1 += log_z_c1.square() * z_loss;
+            p_cv *= log_z_c1 * (2.0 * z_loss) + 1.0;
+        }
+        let one = labels_c1.ones_like().to_kind(Kind::Float);
+        let _ = p_cv.scatter_add_(1, labels_c1, &(one * (label_smoothing - 1.0)));
+        if label_smoothing > 0.0 {
+            p_cv -= label_smoothing / p_cv.size()[1] as f64;
+        }
+        (losses_c1, p_cv)
+    }
+}
+
+/// The rows of the head that take part in the softmax.
+fn head(model: &Model, objective: Objective) -> Tensor {
+    model.head().detach().narrow(0, 0, objective.vocab_size)
+}
+
+/// The hidden states at the places at which something is predicted.
+fn predicting(x_btd: &Tensor, batch: &MicroBatch) -> Tensor {
     x_btd.detach().view([-1, x_btd.size()[2]]).index_select(0, &batch.places_n)
 }
 
-/// Hidden states and labels, a chunk at a time.
-fn chunks(x_nd: &Tensor, batch: &MicroBatch, chunk: i64) -> Vec<(Tensor, Tensor)> {
+/// A few places.
+struct Chunk {
+    x_cd: Tensor,
+    labels_c1: Tensor,
+    weights_c1: Option<Tensor>,
+}
+
+fn chunks(x_nd: &Tensor, batch: &MicroBatch, chunk: i64) -> Vec<Chunk> {
     if x_nd.size()[0] == 0 {
         return Vec::new();
     }
+    let mut weights =
+        batch.weights_n.as_ref().map(|it| it.unsqueeze(1).split(chunk, 0).into_iter());
     let labels = batch.labels_n.unsqueeze(1).split(chunk, 0);
-    x_nd.split(chunk, 0).into_iter().zip(labels).collect()
-}
-
-/// The logarithms of the next token's probabilities, in `f32`.
-fn log_probabilities(x_cd: &Tensor, head_vd: &Tensor) -> Tensor {
-    linear(x_cd, head_vd).log_softmax(-1, Kind::Float)
+    let parts = x_nd.split(chunk, 0).into_iter().zip(labels);
+    parts
+        .map(|(x_cd, labels_c1)| Chunk {
+            x_cd,
+            labels_c1,
+            weights_c1: weights.as_mut().and_then(Iterator::next),
+        })
+        .collect()
 }

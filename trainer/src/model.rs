@@ -15,13 +15,16 @@ pub use rope::Rope;
 
 use tch::{Kind, Tensor};
 
+use crate::batch::MicroBatch;
 use crate::params::Model;
 
 /// What a block attends over besides its own input.
 #[derive(Debug)]
 pub enum Context<'a> {
-    /// Nothing: the rows are whole.
+    /// Nothing: each row is a document.
     Rows,
+    /// Nothing: one row has documents of these lengths, and each attends to itself alone.
+    Documents(&'a [i64]),
     /// What came before, which is kept; the input's keys and values are added to it.
     Cached(&'a mut cache::LayerCache),
 }
@@ -74,6 +77,14 @@ impl Model {
     /// The rotations of places `start..start + length`.
     pub fn rope(&self, start: i64, length: i64) -> Rope {
         Rope::new(&self.config, start, length, self.device())
+    }
+
+    /// The rotations of the places of a micro-batch: of its rows, or of the documents in its packed row.
+    pub fn rope_of(&self, batch: &MicroBatch) -> Rope {
+        match &batch.lengths {
+            None => self.rope(0, batch.tokens_bt.size()[1]),
+            Some(lengths) => Rope::of_documents(&self.config, lengths, self.device()),
+        }
     }
 
     /// All logits of whole rows, in `f32`; for looking at and comparing, not for training.

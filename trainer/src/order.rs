@@ -45,6 +45,12 @@ impl Order {
         let train = epochs(&mut random, &all[..train], n_train);
         Self { train, validation: epochs(&mut random, validation_part, n_validation) }
     }
+
+    /// The same order of these documents, where the shard has others too.
+    pub fn of(self, documents: &[usize]) -> Self {
+        let of = |places: Vec<usize>| places.into_iter().map(|place| documents[place]).collect();
+        Self { train: of(self.train), validation: of(self.validation) }
+    }
 }
 
 /// Where the parts of a split begin and end: `[0, train, train + validation, n_documents]`.

@@ -1,32 +1,33 @@
-//! Documents -> rows: what the model reads of a document, and which of its tokens it learns to predict.
+//! Documents -> samples: what the model reads of a document, and how much each of its tokens counts.
 //!
-//! A row is a document's first `sequence_length + 1` tokens: the model reads all but the last and predicts all but the
-//! first. Whether a token is learned hangs on its own role, not on the role of the token before it, so the header and
-//! the end marker of an assistant's turn are learned too. What is cut off is counted.
+//! A sample is a document's first `sequence_length + 1` tokens: the model reads all but the last and predicts all but
+//! the first. What is cut off is counted.
 
 use std::path::Path;
 
 use anyhow::{Context, Result};
 use cli::{BadInput, bail_input, suggest};
 use fs_err as fs;
-use shards::Role;
 use shards::reader::PairReader;
+use shards::{Manifest, Role};
+
+use crate::learning::Learning;
 
 /// What a shard's prefix and the name of its index differ by.
 const INDEX: &str = "-text.idx";
 
 /// What the model reads of one document.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Row {
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Sample {
     /// At most `sequence_length + 1` token ids.
     pub tokens: Vec<i64>,
-    /// For each of them, whether it is learned. The first never is: nothing predicts it.
-    pub supervised: Vec<bool>,
+    /// How much each of them counts in the loss. The first does not: nothing predicts it.
+    pub weights: Vec<f32>,
     /// What was cut off.
     pub cut: Cut,
 }
 
-/// What did not fit into a row.
+/// What did not fit into a sample.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Cut {
     /// Tokens cut off.
@@ -35,12 +36,25 @@ pub struct Cut {
     pub supervised: u64,
 }
 
-/// A shard whose token ids fit the model and whose roles are roles, cut into rows.
+/// The documents of a shard that do not fit into a sample, in their order, and what is too much of them.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct TooLong {
+    /// The documents.
+    pub documents: Vec<usize>,
+    /// What a cut takes off them all.
+    pub cut: Cut,
+    /// The most tokens that one of them has.
+    pub longest: usize,
+}
+
+/// A shard whose token ids fit the model and whose roles are roles, cut into samples.
 #[derive(Debug)]
 pub struct Rows {
     shard: PairReader,
     sequence_length: usize,
-    train_on: Vec<Role>,
+    learning: Learning,
+    /// Where the documents of each source end, and its name; empty if that is not known.
+    sources: Vec<(usize, String)>,
 }
 
 /// Checks that there is a shard with this prefix; `key` is where the configuration has it.
@@ -99,10 +113,11 @@ impl Rows {
         prefix: &Path,
         vocab_size: i64,
         sequence_length: usize,
-        train_on: Vec<Role>,
+        learning: Learning,
     ) -> Result<Self> {
         let shard = PairReader::open(prefix).bad_input()?;
-        let rows = Self { shard, sequence_length, train_on };
+        let sources = sources(prefix, shard.len())?;
+        let rows = Self { shard, sequence_length, learning, sources };
         rows.check_documents(vocab_size)
             .with_context(|| prefix.display().to_string())
             .bad_input()?;
@@ -119,27 +134,43 @@ impl Rows {
         self.len() == 0
     }
 
-    /// The longest row's `sequence_length`.
+    /// How many tokens of a document the model reads at most.
     pub fn sequence_length(&self) -> usize {
         self.sequence_length
     }
 
-    /// The row of a document.
-    pub fn row(&self, document: usize) -> Row {
+    /// The name of the source that a document is from, if the manifest says so.
+    pub fn source(&self, document: usize) -> Option<&str> {
+        let at = self.sources.partition_point(|(end, _)| *end <= document);
+        self.sources.get(at).map(|(_, name)| name.as_str())
+    }
+
+    /// What the model reads of a document.
+    pub fn sample(&self, document: usize) -> Sample {
         let document = self.shard.document(document);
-        let learned =
-            |role: u32| self.train_on.iter().any(|learned| u32::from(learned.id()) == role);
+        let mut weights = self.learning.weights(document);
         let kept = document.len().min(self.sequence_length + 1);
         let tokens = document.tokens().take(kept).map(i64::from).collect();
-        let supervised = document
-            .roles()
-            .take(kept)
-            .enumerate()
-            .map(|(i, role)| i > 0 && learned(role))
-            .collect();
-        let lost = document.roles().skip(kept).filter(|role| learned(*role)).count();
+        let lost = weights[kept..].iter().filter(|weight| **weight > 0.0).count();
         let cut = Cut { tokens: (document.len() - kept) as u64, supervised: lost as u64 };
-        Row { tokens, supervised, cut }
+        weights.truncate(kept);
+        Sample { tokens, weights, cut }
+    }
+
+    /// The documents that do not fit.
+    pub fn too_long(&self) -> TooLong {
+        let mut found = TooLong::default();
+        for index in 0..self.len() {
+            let length = self.shard.document(index).len();
+            if length > self.sequence_length + 1 {
+                let cut = self.sample(index).cut;
+                found.documents.push(index);
+                found.cut.tokens += cut.tokens;
+                found.cut.supervised += cut.supervised;
+                found.longest = found.longest.max(length);
+            }
+        }
+        found
     }
 
     fn check_documents(&self, vocab_size: i64) -> Result<()> {
@@ -162,4 +193,27 @@ impl Rows {
         }
         Ok(())
     }
+}
+
+/// Where the documents of each source end, as the manifest has it.
+fn sources(prefix: &Path, n_documents: usize) -> Result<Vec<(usize, String)>> {
+    let Some(manifest) = Manifest::of_shards(prefix).bad_input()? else { return Ok(Vec::new()) };
+    let name = prefix.file_name().unwrap_or_default();
+    let Some(split) = manifest.splits.iter().find(|split| name == split.prefix.as_str()) else {
+        return Ok(Vec::new());
+    };
+    let mut end = 0;
+    let mut sources = Vec::new();
+    for source in &split.sources {
+        end += usize::try_from(source.documents).unwrap_or(usize::MAX);
+        sources.push((end, source.name.clone()));
+    }
+    if !sources.is_empty() && end != n_documents {
+        bail_input!(
+            "`{}` has {n_documents} documents, but its manifest counts {end}\n\
+             hint: the shard and its manifest are not of one build: make them anew with `pretokenizer build`",
+            prefix.display()
+        );
+    }
+    Ok(sources)
 }

@@ -4,6 +4,7 @@
 //! first step. A [`Run`] knows nothing of the console or of folders to write to: the loop in [`crate::train`] does.
 
 use std::path::Path;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result};
@@ -12,16 +13,20 @@ use shards::manifest::Manifest;
 use tch::{Device, Kind, Tensor};
 
 use crate::backward::{self, Gradients, Pass};
-use crate::batch::{Batcher, Counts, MicroBatch};
-use crate::config::{Config, NewRows, Normalize, Precision};
+use crate::batch::{Batcher, Batching, Counts, MicroBatch};
+use crate::config::{Config, NewRows, Precision, TooLongRule};
 use crate::device;
 use crate::evaluate::{Evaluation, evaluate};
+use crate::hf_tokenizer;
+use crate::learning::{Learning, LeftOut};
 use crate::llama_config::LlamaConfig;
+use crate::loader::Loader;
+use crate::loss::Objective;
 use crate::new_rows;
 use crate::optimizer::AdamW;
 use crate::order::{Order, boundaries};
 use crate::params::Model;
-use crate::rows::{self, Rows};
+use crate::rows::{self, Rows, TooLong};
 use crate::schedule::Schedule;
 use crate::state::TrainState;
 use crate::weights;
@@ -43,9 +48,22 @@ pub struct Run {
     pub remarks: Vec<String>,
     gradients: Gradients,
     schedule: Schedule,
-    order: Order,
-    train: Batcher,
-    validation: Option<Batcher>,
+    objective: Objective,
+    train: Arc<Batcher>,
+    train_order: Arc<[usize]>,
+    validation: Validation,
+    loader: Option<Loader>,
+}
+
+/// What the run is evaluated on.
+#[derive(Debug)]
+enum Validation {
+    /// Nothing.
+    None,
+    /// These documents of a shard of its own.
+    Shard(Box<Batcher>, Vec<usize>),
+    /// These documents of the training shard, evaluation after evaluation.
+    Split(Vec<usize>),
 }
 
 /// What a step did.
@@ -82,16 +100,43 @@ impl Run {
         let n_stored = base.vocab_size;
         base.vocab_size = new_rows::rows(&config.model, &base, &config.data.train)?;
         check_length(&config, &base)?;
-        let pad_id = check_manifest(&config, &base, &mut remarks)?;
-        let batcher = |prefix: &Path| -> Result<Batcher> {
-            let train_on = config.loss.train_on.iter().map(|&speaker| speaker.into()).collect();
-            let rows = Rows::open(prefix, base.vocab_size, config.batch.sequence_length, train_on)?;
-            Ok(Batcher { rows, micro: config.batch.micro, pad_id, device })
+        let fit = check_manifests(&config, &base, &mut remarks)?;
+        let learning = learning(&config)?;
+        let batching = Batching {
+            layout: config.data.rows,
+            sequence_length: config.batch.sequence_length,
+            micro: config.batch.micro,
+            normalize: config.loss.normalize,
+            head: config.loss.head,
+            pad_id: fit.pad_id,
+            device,
         };
-        let train = batcher(&config.data.train)?;
-        let validation = config.data.validation.as_deref().map(batcher).transpose()?;
-        let steps = steps(&config, train.rows.len())?;
-        let order = order(&config, train.rows.len(), steps);
+        let mut batcher = |prefix: &Path| -> Result<(Batcher, Vec<usize>)> {
+            let length = config.batch.sequence_length;
+            let rows = Rows::open(prefix, base.vocab_size, length, learning.clone())?;
+            let usable = usable(prefix, &rows, config.data.too_long, &mut remarks)?;
+            Ok((Batcher { rows, batching: batching.clone() }, usable))
+        };
+        let (train, usable) = batcher(&config.data.train)?;
+        let steps = steps(&config, usable.len())?;
+        let order = order(&config, usable.len(), steps).of(&usable);
+        let validation = match &config.data.validation {
+            Some(prefix) => {
+                let (batcher, usable) = batcher(prefix)?;
+                Validation::Shard(Box::new(batcher), usable)
+            }
+            None if order.validation.is_empty() => Validation::None,
+            None => Validation::Split(order.validation),
+        };
+        let objective = Objective {
+            chunk_tokens: chunk_tokens(&config, &base, device),
+            vocab_size: match fit.vocab_size {
+                Some(vocab_size) if !config.compat.padded_logits => vocab_size,
+                _ => base.vocab_size,
+            },
+            z_loss: config.loss.z_loss,
+            label_smoothing: config.loss.label_smoothing,
+        };
 
         let mut model = Model::zeros(base, compute_kind(config.precision), device);
         match &config.model.new_rows {
@@ -109,25 +154,27 @@ impl Run {
             steps,
             model,
             remarks,
-            order,
-            train,
+            objective,
+            train: Arc::new(train),
+            train_order: order.train.into(),
             validation,
+            loader: None,
         })
     }
 
     /// Makes the next step.
     pub fn step(&mut self) -> Result<Step> {
         let started = Instant::now();
-        let first = usize::try_from(self.state.step).context("more steps than memory")?
-            * self.config.batch.global;
-        let documents = &self.order.train[first..first + self.config.batch.global];
-        let batches: Vec<MicroBatch> = self.train.micro_batches(documents).collect();
-        let mut counts = Counts::default();
-        batches.iter().for_each(|batch| counts += batch.counts);
+        let global = self.config.batch.global;
+        let update = usize::try_from(self.state.step).context("more steps than memory")?;
+        let documents = &self.train_order[update * global..][..global];
         let first_documents = documents.iter().take(4).copied().collect();
+        let batches = self.loader(update)?.take()?;
         let loading = started.elapsed();
 
-        let loss = self.accumulate(&batches, counts.supervised)?;
+        let mut counts = Counts::default();
+        batches.iter().for_each(|batch| counts += batch.counts);
+        let loss = self.accumulate(&batches)?;
         let (grad_norm, clip) = self.gradients.norm(self.config.optimizer.clip_grad)?;
         let lr = self.schedule.lr(self.state.updates());
         let not_finite = !grad_norm.is_finite() || !loss.is_finite();
@@ -168,55 +215,134 @@ impl Run {
     /// The `number`-th evaluation of the run, from 0; none if a signal asks the process to stop meanwhile.
     pub fn evaluate(&self, number: u64) -> Result<Option<Evaluation>> {
         let settings = self.config.evaluate.as_ref().context("a run that evaluates says when")?;
-        let wanted = settings.batches.map(|batches| batches * self.config.batch.global);
-        let (normalize, chunk) = (self.config.loss.normalize, self.pass().chunk_tokens);
-        if let Some(validation) = &self.validation {
-            let n_documents = wanted.unwrap_or(usize::MAX).min(validation.rows.len());
-            let documents: Vec<usize> = (0..n_documents).collect();
-            return evaluate(&self.model, validation, &documents, normalize, chunk);
-        }
-        let wanted = wanted.context("a split's evaluation says how many batches")?;
-        let first = usize::try_from(number).context("more evaluations than memory")? * wanted;
-        evaluate(
-            &self.model,
-            &self.train,
-            &self.order.validation[first..first + wanted],
-            normalize,
-            chunk,
-        )
+        let global = self.config.batch.global;
+        let wanted = settings.batches.map(|batches| batches * global);
+        let (batcher, documents) = match &self.validation {
+            Validation::None => (&*self.train, &[][..]),
+            Validation::Shard(batcher, documents) => {
+                (&**batcher, &documents[..wanted.unwrap_or(usize::MAX).min(documents.len())])
+            }
+            Validation::Split(documents) => {
+                let wanted = wanted.context("a split's evaluation says how many batches")?;
+                let first = usize::try_from(number).context("more evaluations than memory")?;
+                (&*self.train, &documents[first * wanted..][..wanted])
+            }
+        };
+        evaluate(&self.model, batcher, documents, global, self.objective)
     }
 
-    /// Sums up the gradients of a step's micro-batches and gives the step's loss.
-    fn accumulate(&mut self, batches: &[MicroBatch], supervised: u64) -> Result<f64> {
+    /// What makes the micro-batches, which comes to this update next.
+    fn loader(&mut self, update: usize) -> Result<&mut Loader> {
+        let loader = match self.loader.take().filter(|loader| loader.next() == update) {
+            Some(loader) => loader,
+            None => {
+                let (batcher, order) = (self.train.clone(), self.train_order.clone());
+                Loader::start(batcher, order, self.config.batch.global, update)?
+            }
+        };
+        Ok(self.loader.insert(loader))
+    }
+
+    /// Sums up the gradients of an update's micro-batches and gives the update's loss.
+    fn accumulate(&mut self, batches: &[MicroBatch]) -> Result<f64> {
         self.gradients.clear();
-        let pass = self.pass();
-        let mut loss = Tensor::zeros([], (Kind::Double, self.train.device));
+        let pass = Pass { recompute: self.config.recompute, objective: self.objective };
+        let mut loss = Tensor::zeros([], (Kind::Double, self.model.device()));
         for batch in batches.iter().filter(|batch| batch.counts.supervised > 0) {
-            let scale = match self.config.loss.normalize {
-                Normalize::Tokens => 1.0 / supervised as f64,
-                Normalize::MicroBatch => {
-                    1.0 / (batch.counts.supervised as f64 * batches.len() as f64)
-                }
-            };
-            loss += backward::micro_batch(&self.model, batch, scale, pass, &mut self.gradients)?
-                * scale;
+            loss += backward::micro_batch(&self.model, batch, pass, &mut self.gradients)?;
         }
         Ok(loss.double_value(&[]))
     }
+}
 
-    fn pass(&self) -> Pass {
-        let hidden = self.model.config.hidden_size;
-        let suitable = match self.train.device {
-            // Each chunk reads the whole matrix of the head, and writes and reads its logits a few times: the two are
-            // in balance where a chunk has about as many tokens as a hidden state has numbers.
-            Device::Cpu => hidden.clamp(64, 512),
-            // Large enough to keep a GPU busy; 32,000 logits of each are half a gigabyte.
-            _ => 4096,
-        };
-        let chunk_tokens = self.config.loss.chunk_tokens;
-        let chunk_tokens = chunk_tokens.map_or(suitable, |n| i64::try_from(n).unwrap_or(i64::MAX));
-        Pass { recompute: self.config.recompute, chunk_tokens }
+/// How many tokens' logits are held at a time.
+fn chunk_tokens(config: &Config, base: &LlamaConfig, device: Device) -> i64 {
+    let suitable = match device {
+        // Each chunk reads the whole matrix of the head, and writes and reads its logits a few times: the two are
+        // in balance where a chunk has about as many tokens as a hidden state has numbers.
+        Device::Cpu => base.hidden_size.clamp(64, 512),
+        // Large enough to keep a GPU busy; 32,000 logits of each are half a gigabyte.
+        _ => 4096,
+    };
+    config.loss.chunk_tokens.map_or(suitable, |n| i64::try_from(n).unwrap_or(i64::MAX))
+}
+
+/// Which tokens count, and how much.
+fn learning(config: &Config) -> Result<Learning> {
+    let weights = config.loss.role_weights();
+    let (header, end) = (!config.loss.header, !config.loss.end_token);
+    if !header && !end {
+        return Ok(Learning { weights, left_out: None });
     }
+    let key = if header { "loss.header" } else { "loss.end_token" };
+    let base = &config.model.base;
+    let manifest = Manifest::of_shards(&config.data.train).bad_input()?;
+    let (Some(manifest), Some(file)) = (manifest, hf_tokenizer::file(base)) else {
+        bail_input!(
+            "`{key}: false` needs to know which tokens open and close a turn, from the manifest beside `{}` and the \
+             tokenizer in `{}`\nhint: put what is missing there, or leave `{key}` out",
+            config.data.train.display(),
+            base.display()
+        );
+    };
+    let tokenizer = hf_tokenizer::open(&file, &manifest.tokenizer.special_tokens).bad_input()?;
+    let marker = |token: &str| match tokenizer.special_id(token) {
+        Some(id) => Ok(id),
+        None => bail_input!(
+            "`{key}: false` needs the token `{token}`, but `{}` was made without it\nhint: leave `{key}` out",
+            config.data.train.display()
+        ),
+    };
+    let left_out = LeftOut {
+        turn_start: marker(text::chatml::TURN_START)?,
+        turn_end: marker(text::chatml::TURN_END)?,
+        newline: (0..tokenizer.vocab_size())
+            .map(|id| tokenizer.decode(&[id]).contains('\n'))
+            .collect(),
+        header,
+        end,
+    };
+    Ok(Learning { weights, left_out: Some(left_out) })
+}
+
+/// The documents that are used, in their order; what becomes of those that are too long is said.
+fn usable(
+    prefix: &Path,
+    rows: &Rows,
+    rule: TooLongRule,
+    remarks: &mut Vec<String>,
+) -> Result<Vec<usize>> {
+    let TooLong { documents: long, cut, longest } = rows.too_long();
+    let (all, shown) = (rows.len(), prefix.display());
+    let mut usable: Vec<usize> = (0..all).collect();
+    let Some(first) = long.first() else { return Ok(usable) };
+    let most = rows.sequence_length() + 1;
+    match rule {
+        TooLongRule::Truncate => remarks.push(format!(
+            "{shown}: {} of {all} documents are longer than {most} tokens and are truncated: {} tokens are cut off, {} \
+             of which would have been learned",
+            long.len(),
+            cut.tokens,
+            cut.supervised
+        )),
+        TooLongRule::Drop => {
+            remarks.push(format!(
+                "{shown}: {} of {all} documents are longer than {most} tokens and are dropped",
+                long.len()
+            ));
+            let mut long = long.iter().peekable();
+            usable.retain(|document| long.next_if_eq(&document).is_none());
+        }
+        TooLongRule::Error => bail_input!(
+            "{shown}: {} of {all} documents are longer than {most} tokens, the first is document {first}, the longest \
+             has {longest}\n\
+             hint: raise `batch.sequence_length` to {}, or let them be cut or left out with `data.too_long: truncate` \
+             or `drop`",
+            long.len(),
+            longest - 1
+        ),
+    }
+    Ok(usable)
 }
 
 /// The kind of number that the model computes in.
@@ -253,9 +379,18 @@ fn check_length(config: &Config, base: &LlamaConfig) -> Result<()> {
     );
 }
 
-/// Checks the shards' manifests against the base model and finds the id that fills up rows.
-fn check_manifest(config: &Config, base: &LlamaConfig, remarks: &mut Vec<String>) -> Result<i64> {
+/// What the shards' manifests say of their tokens.
+struct Fit {
+    /// What rows are filled up with.
+    pad_id: i64,
+    /// How many tokens there are; none without a manifest.
+    vocab_size: Option<i64>,
+}
+
+/// Checks the shards' manifests against the shards and the base model.
+fn check_manifests(config: &Config, base: &LlamaConfig, remarks: &mut Vec<String>) -> Result<Fit> {
     let mut pad_id = None;
+    let mut most_tokens = None;
     for prefix in [Some(&config.data.train), config.data.validation.as_ref()].into_iter().flatten()
     {
         let Some(manifest) = Manifest::of_shards(prefix).bad_input()? else {
@@ -275,6 +410,7 @@ fn check_manifest(config: &Config, base: &LlamaConfig, remarks: &mut Vec<String>
                 base.vocab_size,
             );
         }
+        most_tokens = most_tokens.max(Some(vocab_size));
         check_tokenizer(prefix, &manifest, &config.model.base, remarks)?;
         let pad = manifest.tokenizer.special_tokens.iter().find(|(name, _)| name == "<PAD>");
         pad_id = pad_id.or(pad.map(|(_, id)| *id));
@@ -286,7 +422,7 @@ fn check_manifest(config: &Config, base: &LlamaConfig, remarks: &mut Vec<String>
             base.vocab_size
         );
     }
-    Ok(pad_id)
+    Ok(Fit { pad_id, vocab_size: most_tokens })
 }
 
 /// A base that brings a tokenizer of the shards' kind must bring the same one.

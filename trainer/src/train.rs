@@ -9,7 +9,7 @@ use tch::Device;
 
 use crate::checkpoint;
 use crate::config::{Config, Precision};
-use crate::evaluate::Evaluation;
+use crate::evaluate::{Evaluation, Prediction};
 use crate::logbook::Logbook;
 use crate::metrics::{self, Line};
 use crate::run::{Run, Step};
@@ -180,11 +180,13 @@ impl Training<'_> {
             return Ok(());
         };
         let Some(evaluation) = self.run.evaluate(number)? else { return Ok(()) };
-        let Evaluation { loss, perplexity, accuracy, documents, .. } = evaluation;
-        progress.note(format!(
-            "step {step}: validation loss {loss:.4}, perplexity {perplexity:.2}, accuracy {:.1} %, {documents} documents",
-            100.0 * accuracy
-        ));
+        progress
+            .note(format!("step {step}: validation {}", describe_prediction(&evaluation.total)));
+        if evaluation.sources.len() > 1 {
+            for (name, prediction) in &evaluation.sources {
+                progress.note(format!("  {name}: {}", describe_prediction(prediction)));
+            }
+        }
         self.logbook.line(Line::validation(step, &evaluation));
         self.validation = Some(evaluation);
         Ok(())
@@ -219,14 +221,23 @@ impl Training<'_> {
         if state.skipped > 0 {
             line += &format!(", {} steps skipped", state.skipped);
         }
-        if let Some(Evaluation { loss, .. }) = &self.validation {
-            line += &format!(", validation loss {loss:.4}");
+        if let Some(evaluation) = &self.validation {
+            line += &format!(", validation loss {:.4}", evaluation.total.loss);
         }
         print::note(line);
         print::note(format!("metrics: {}", metrics::path(self.out).display()));
         print::note(format!("checkpoint: {newest}"));
         Ok(())
     }
+}
+
+/// A few words about an evaluation.
+fn describe_prediction(prediction: &Prediction) -> String {
+    let Prediction { loss, perplexity, accuracy, documents, .. } = prediction;
+    let accuracy = 100.0 * accuracy;
+    format!(
+        "loss {loss:.4}, perplexity {perplexity:.2}, accuracy {accuracy:.1} %, {documents} documents"
+    )
 }
 
 /// One line about a step.
@@ -302,6 +313,7 @@ fn differences(before: &Config, now: &Config) -> Result<Vec<String>> {
         "seed",
         "precision",
         "loss",
+        "compat",
         "optimizer",
         "schedule",
     ] {

@@ -57,17 +57,49 @@ pub struct DataConfig {
     /// its place.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub pad_id: Option<u32>,
+    /// How documents are laid out in rows.
+    #[serde(default)]
+    pub rows: RowLayout,
+    /// What becomes of a document with more than `batch.sequence_length` tokens.
+    #[serde(default)]
+    pub too_long: TooLongRule,
+}
+
+/// How documents are laid out in rows.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum RowLayout {
+    /// A document a row, filled up to the longest of its micro-batch, as the reference does it.
+    #[default]
+    Padded,
+    /// Several documents a row, each attending to itself alone, and nothing filled up. An update sees the same
+    /// documents and has the same loss and gradient; it has fewer rows.
+    Packed,
+}
+
+/// What becomes of a document with more tokens than a row takes.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum TooLongRule {
+    /// Its end is cut off, as the reference does it.
+    #[default]
+    Truncate,
+    /// It is left out, as if the shard did not have it.
+    Drop,
+    /// The run is refused.
+    Error,
 }
 
 /// How many documents an update sees, and how much of each.
 #[derive(Clone, Debug, PartialEq, Deserialize, Serialize)]
 #[serde(deny_unknown_fields)]
 pub struct BatchConfig {
-    /// Documents in an update.
+    /// Documents in an update, however they are laid out in rows.
     pub global: usize,
-    /// Documents that the model sees at a time.
+    /// Rows that the model sees at a time: with padded rows as many documents. `loss.normalize: micro_batch` takes the
+    /// means of so many documents, also where rows are packed.
     pub micro: usize,
-    /// Tokens of a document that the model reads at most.
+    /// Tokens of a document that the model reads at most, and places in a packed row.
     pub sequence_length: usize,
 }
 
@@ -82,15 +114,55 @@ pub enum Precision {
     Bf16,
 }
 
-/// Whether activations are kept for the backward pass or computed again.
+/// Which units keep their activations for the backward pass, and which compute them again: `none`, `all`, `every_2`.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
-#[serde(rename_all = "lowercase")]
+#[serde(try_from = "String", into = "String")]
 pub enum Recompute {
-    /// Keep them all.
+    /// All keep them.
     #[default]
     None,
-    /// Keep what goes into each unit and run the unit again: less memory, about a third more time, the same bits.
+    /// Each unit keeps what goes into it and runs again: less memory, about a third more time, the same bits.
     All,
+    /// Every so-manieth block runs again, the others keep theirs.
+    Every(NonZeroU32),
+}
+
+impl Recompute {
+    /// Whether a unit, counted from the embedding at 0, runs again.
+    pub fn again(self, unit: usize) -> bool {
+        match self {
+            Self::None => false,
+            Self::All => true,
+            Self::Every(n) => unit.is_multiple_of(n.get() as usize),
+        }
+    }
+}
+
+impl TryFrom<String> for Recompute {
+    type Error = String;
+
+    fn try_from(text: String) -> Result<Self, String> {
+        match text.as_str() {
+            "none" => Ok(Self::None),
+            "all" => Ok(Self::All),
+            other => {
+                let n = other.strip_prefix("every_").and_then(|n| n.parse().ok());
+                n.map(Self::Every).ok_or_else(|| {
+                    format!("`{other}` is not how to recompute: expected `none`, `all` or `every_2` (or another number)")
+                })
+            }
+        }
+    }
+}
+
+impl From<Recompute> for String {
+    fn from(recompute: Recompute) -> Self {
+        match recompute {
+            Recompute::None => "none".into(),
+            Recompute::All => "all".into(),
+            Recompute::Every(n) => format!("every_{n}"),
+        }
+    }
 }
 
 /// What is minimised.
@@ -99,8 +171,22 @@ pub enum Recompute {
 pub struct LossConfig {
     /// What the sum of the token losses is divided by.
     pub normalize: Normalize,
-    /// Whose tokens are learned.
-    pub train_on: Vec<Speaker>,
+    /// Whose tokens are learned, all with the same weight; the assistant's, if neither this nor `weights` is given.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub train_on: Option<Vec<Speaker>>,
+    /// How much the tokens of each role count; instead of `train_on`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub weights: Option<RoleWeights>,
+    /// Whether the header of a turn, `<|im_start|>assistant` and its newline, is learned.
+    pub header: bool,
+    /// Whether the end of a turn, `<|im_end|>` and its newline, is learned.
+    pub end_token: bool,
+    /// Times the mean square of the logarithm of the softmax's denominator is added to the loss; 0 is off.
+    pub z_loss: f64,
+    /// The share of a label's probability that is spread over the whole vocabulary; 0 is off.
+    pub label_smoothing: f64,
+    /// Which places go through the final norm and the head. The numbers are the same.
+    pub head: HeadPlaces,
     /// How many tokens' logits are held at a time; what suits the model and the device, if left out.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub chunk_tokens: Option<usize>,
@@ -108,9 +194,90 @@ pub struct LossConfig {
 
 impl Default for LossConfig {
     fn default() -> Self {
-        let train_on = vec![Speaker::Assistant];
-        Self { normalize: Normalize::default(), train_on, chunk_tokens: None }
+        Self {
+            normalize: Normalize::default(),
+            train_on: None,
+            weights: None,
+            header: true,
+            end_token: true,
+            z_loss: 0.0,
+            label_smoothing: 0.0,
+            head: HeadPlaces::default(),
+            chunk_tokens: None,
+        }
     }
+}
+
+impl LossConfig {
+    /// How much the tokens of each role count, by the role's number.
+    pub fn role_weights(&self) -> [f32; Role::ALL.len()] {
+        let weights = self.weights.clone().unwrap_or_else(|| {
+            let learned = |speaker| {
+                let speakers = self.train_on.as_deref().unwrap_or(&[Speaker::Assistant]);
+                Some(f32::from(u8::from(speakers.contains(&speaker))))
+            };
+            RoleWeights {
+                system: learned(Speaker::System),
+                user: learned(Speaker::User),
+                assistant: learned(Speaker::Assistant),
+                context: learned(Speaker::Context),
+                others: 0.0,
+            }
+        });
+        Role::ALL.map(|role| weights.of(role))
+    }
+}
+
+/// How much the tokens of each role count.
+#[derive(Clone, Debug, Default, PartialEq, Deserialize, Serialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct RoleWeights {
+    /// Instructions to the model.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub system: Option<f32>,
+    /// The human.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub user: Option<f32>,
+    /// The model.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub assistant: Option<f32>,
+    /// A text that an answer rests on.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub context: Option<f32>,
+    /// Whoever is not named: Megatron-LLM's `--scalar_loss_mask`.
+    pub others: f32,
+}
+
+impl RoleWeights {
+    fn of(&self, role: Role) -> f32 {
+        let own = match role {
+            Role::System => self.system,
+            Role::User => self.user,
+            Role::Assistant => self.assistant,
+            Role::Context => self.context,
+        };
+        own.unwrap_or(self.others)
+    }
+}
+
+/// Which places go through the final norm and the head.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum HeadPlaces {
+    /// Those at which something is learned, gathered: as much less work as there is less to learn.
+    #[default]
+    Learned,
+    /// All at which there is a token: no work saved.
+    All,
+}
+
+/// Where the reference does otherwise than one would.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct CompatConfig {
+    /// The rows by which embedding and head are filled up beyond the vocabulary of the shards take part in the softmax,
+    /// as Megatron-LM's do. Left alone, they have no probability.
+    pub padded_logits: bool,
 }
 
 /// What the sum of the token losses is divided by.
@@ -137,17 +304,6 @@ pub enum Speaker {
     Assistant,
     /// [`Role::Context`]
     Context,
-}
-
-impl From<Speaker> for Role {
-    fn from(speaker: Speaker) -> Self {
-        match speaker {
-            Speaker::System => Self::System,
-            Speaker::User => Self::User,
-            Speaker::Assistant => Self::Assistant,
-            Speaker::Context => Self::Context,
-        }
-    }
 }
 
 /// AdamW. Weight decay is decoupled and leaves norms alone.
@@ -184,11 +340,16 @@ pub struct ScheduleConfig {
     /// Update at which `min_lr` is reached; the last one, if left out.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub decay_steps: Option<u64>,
+    /// With `warmup_stable_decay`: how many updates the decay takes, up to `decay_steps`; a tenth of those, if left out.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub cooldown_steps: Option<u64>,
+    /// With `warmup_stable_decay`: the shape of the decay.
+    pub cooldown: Cooldown,
 }
 
 /// The shape of the schedule after the warm-up.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
-#[serde(rename_all = "lowercase")]
+#[serde(rename_all = "snake_case")]
 pub enum ScheduleKind {
     /// Half a cosine down to `min_lr`.
     #[default]
@@ -197,6 +358,26 @@ pub enum ScheduleKind {
     Linear,
     /// No decay.
     Constant,
+    /// With the square root of the warm-up's length over the number of the update; never below `min_lr`.
+    InverseSquareRoot,
+    /// The highest rate, and at the end a decay to `min_lr`.
+    #[serde(alias = "wsd")]
+    WarmupStableDecay,
+}
+
+/// The shape of the decay at the end of `warmup_stable_decay`.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Cooldown {
+    /// A straight line.
+    #[default]
+    Linear,
+    /// Half a cosine.
+    Cosine,
+    /// `2 * 0.5^x - 1`.
+    Exponential,
+    /// `1 - sqrt(x)`.
+    MinusSqrt,
 }
 
 /// When and on how much the model is evaluated.

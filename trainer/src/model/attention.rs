@@ -40,26 +40,26 @@ pub(crate) fn attend(
     let q_bhtk = rope.turn(&heads(q, shape.heads)).transpose(1, 2);
     let k_bhtk = rope.turn(&heads(k, shape.kv_heads)).transpose(1, 2);
     let v_bhtk = heads(v, shape.kv_heads).transpose(1, 2);
-    let (k_bhtk, v_bhtk, causal) = match context {
-        Context::Rows => (k_bhtk, v_bhtk, true),
+    let grouped = shape.heads != shape.kv_heads;
+    let over = |q: &Tensor, k: &Tensor, v: &Tensor, causal: bool| {
+        Tensor::scaled_dot_product_attention(q, k, v, None::<&Tensor>, 0.0, causal, None, grouped)
+    };
+    let y_bhtk = match context {
+        Context::Rows => over(&q_bhtk, &k_bhtk, &v_bhtk, true),
+        Context::Documents(lengths) => {
+            // Splitting, and not a narrow view a document: its gradient is one concatenation.
+            let [q, k, v] = [&q_bhtk, &k_bhtk, &v_bhtk].map(|it| it.split_with_sizes(lengths, 2));
+            let documents = q.iter().zip(&k).zip(&v);
+            let attended: Vec<Tensor> = documents.map(|((q, k), v)| over(q, k, v, true)).collect();
+            Tensor::cat(&attended, 2)
+        }
         Context::Cached(cache) => {
             let first = cache.is_empty();
             assert!(first || t == 1, "after the prompt, tokens come one at a time");
             let (k, v) = cache.extend(k_bhtk, v_bhtk);
             // A single new token sees everything before it: there is nothing to mask.
-            (k, v, first)
+            over(&q_bhtk, &k, &v, first)
         }
     };
-    let grouped = shape.heads != shape.kv_heads;
-    let y_bhtk = Tensor::scaled_dot_product_attention(
-        &q_bhtk,
-        &k_bhtk,
-        &v_bhtk,
-        None::<&Tensor>,
-        0.0,
-        causal,
-        None,
-        grouped,
-    );
     linear(&y_bhtk.transpose(1, 2).reshape([b, t, shape.heads * shape.head_dim]), o)
 }

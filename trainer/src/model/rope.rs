@@ -14,10 +14,23 @@ pub struct Rope {
 impl Rope {
     /// The rotations of places `start..start + length`.
     pub fn new(config: &LlamaConfig, start: i64, length: i64, device: Device) -> Self {
+        Self::at(config, &Tensor::arange_start(start, start + length, (Kind::Float, device)))
+    }
+
+    /// The rotations of documents of these lengths that follow one another: each begins at place 0.
+    pub fn of_documents(config: &LlamaConfig, lengths: &[i64], device: Device) -> Self {
+        let longest = lengths.iter().copied().max().unwrap_or(0);
+        let places = Tensor::arange(longest, (Kind::Float, device));
+        let restarted: Vec<Tensor> =
+            lengths.iter().map(|&length| places.narrow(0, 0, length)).collect();
+        Self::at(config, &Tensor::cat(&restarted, 0))
+    }
+
+    /// The rotations of these places, in `f32`.
+    fn at(config: &LlamaConfig, places: &Tensor) -> Self {
         let frequencies = Tensor::from_slice(&config.inverse_frequencies())
             .to_kind(Kind::Float)
-            .to_device(device);
-        let places = Tensor::arange_start(start, start + length, (Kind::Float, device));
+            .to_device(places.device());
         let angles = places.outer(&frequencies);
         // Number `i` of a head turns together with number `i + k/2`, both by the angle of frequency `i`.
         let angles_t1k = Tensor::cat(&[&angles, &angles], -1).unsqueeze(1);

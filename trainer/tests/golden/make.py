@@ -3,8 +3,9 @@
     python trainer/tests/golden/make.py
 
 needs torch 2.11, transformers 5, numpy and safetensors. It writes `llama/` (a tiny Llama, some micro-batches, their
-logits, losses and gradients), `norm.safetensors` (RMSNorm in bfloat16) and `numbers.json` (orders of documents and
-learning rates).
+logits, losses and gradients; in `objective.safetensors` with label weights, z-loss, label smoothing and a vocabulary
+smaller than the head), `norm.safetensors` (RMSNorm in bfloat16) and `numbers.json` (orders of documents and learning
+rates).
 """
 
 import json
@@ -78,6 +79,44 @@ def llama():
             out[f"{name}.{parameter}"] = gradient.contiguous()
     out["logits"] = model(documents[0][None]).logits.detach()
     save_file(out, HERE / "llama" / "expected.safetensors")
+    objective(model)
+
+
+OBJECTIVES = {
+    "weights": dict(weighted=True, z=0.0, smoothing=0.0, vocab=48),
+    "z_loss": dict(weighted=False, z=0.02, smoothing=0.0, vocab=48),
+    "smoothing": dict(weighted=False, z=0.0, smoothing=0.1, vocab=48),
+    "vocab": dict(weighted=False, z=0.0, smoothing=0.0, vocab=41),
+    "all": dict(weighted=True, z=0.02, smoothing=0.1, vocab=41),
+}
+
+
+def objective(model):
+    """Weighted mean over all tokens of cross-entropy (PyTorch's, smoothed) plus z times the squared log-denominator."""
+    torch.manual_seed(5)
+    documents = [torch.randint(0, 41, (n,)) for n in [14, 7, 11]]
+    weights = [torch.rand(len(it)).mul(2).round(decimals=1) * (torch.rand(len(it)) < 0.7) for it in documents]
+    out = {}
+    for i, (document, weight) in enumerate(zip(documents, weights)):
+        weight[0] = 0.0
+        out[f"document.{i}"], out[f"weights.{i}"] = document, weight
+    for name, it in OBJECTIVES.items():
+        total, divisor = 0.0, 0.0
+        for document, weight in zip(documents, weights):
+            logits = model(document[None, :-1]).logits[0][:, : it["vocab"]]
+            loss = torch.nn.functional.cross_entropy(
+                logits, document[1:], reduction="none", label_smoothing=it["smoothing"]
+            )
+            loss = loss + it["z"] * torch.logsumexp(logits, -1) ** 2
+            weight = weight[1:] if it["weighted"] else (weight[1:] > 0).float()
+            total, divisor = total + (loss * weight).sum(), divisor + weight.sum()
+        out[f"{name}.loss"] = (total / divisor).detach()
+        parameters = dict(model.named_parameters())
+        gradients = torch.autograd.grad(total / divisor, list(parameters.values()))
+        for parameter, gradient in zip(parameters, gradients):
+            if name == "all" or "layers" not in parameter:
+                out[f"{name}.{parameter}"] = gradient.contiguous()
+    save_file(out, HERE / "llama" / "objective.safetensors")
 
 
 def norm():
@@ -118,20 +157,25 @@ def order(n_documents, split, seed, n_train, n_validation):
     }
 
 
-def rates(kind, steps, warmup):
+def rates(kind, steps, warmup, cooldown=None, shape=None):
     parameter = torch.nn.Parameter(torch.zeros(1))
     optimizer = torch.optim.SGD([parameter], lr=3e-4)
     made = {
         "cosine": lambda: transformers.get_cosine_schedule_with_warmup(optimizer, warmup, steps),
         "linear": lambda: transformers.get_linear_schedule_with_warmup(optimizer, warmup, steps),
         "constant": lambda: transformers.get_constant_schedule_with_warmup(optimizer, warmup),
+        "inverse_square_root": lambda: transformers.get_inverse_sqrt_schedule(optimizer, warmup),
+        "warmup_stable_decay": lambda: transformers.get_wsd_schedule(
+            optimizer, warmup, cooldown, num_training_steps=steps, decay_type=shape
+        ),
     }[kind]()
     lrs = []
     for _ in range(steps):
         lrs.append(made.get_last_lr()[0])
         optimizer.step()
         made.step()
-    return {"kind": kind, "steps": steps, "warmup": warmup, "lr": 3e-4, "rates": lrs}
+    shape = {"1-sqrt": "minus_sqrt"}.get(shape, shape)
+    return {"kind": kind, "steps": steps, "warmup": warmup, "cooldown": [cooldown, shape], "lr": 3e-4, "rates": lrs}
 
 
 def main():
@@ -145,7 +189,9 @@ def main():
             order(7, [1, 0, 0], 1234, 16, 3),
             order(10, [1, 1, 1], 5, 7, 7),
         ],
-        "rates": [rates("cosine", 30, 4), rates("linear", 25, 5), rates("constant", 8, 3), rates("cosine", 6, 0)],
+        "rates": [rates("cosine", 30, 4), rates("linear", 25, 5), rates("constant", 8, 3), rates("cosine", 6, 0)]
+        + [rates("inverse_square_root", 20, 4)]
+        + [rates("warmup_stable_decay", 20, 4, 7, shape) for shape in ["linear", "cosine", "1-sqrt"]],
     }
     (HERE / "numbers.json").write_text(json.dumps(numbers) + "\n")
 
