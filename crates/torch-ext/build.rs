@@ -1,4 +1,4 @@
-//! Compiles `shim/shim.cpp` against the libtorch that torch-sys found, after a look at that libtorch's version.
+//! Compiles the C++ files of `shim/` against the libtorch that torch-sys found, after a look at that libtorch's version.
 
 use std::path::{Path, PathBuf};
 
@@ -38,7 +38,12 @@ fn main() {
         // As system headers, libtorch's are spared from our warnings.
         .flag("-isystem")
         .flag(&include)
+        .flag("-isystem")
+        .flag(include.join("torch/csrc/api/include"))
+        .include("shim/gloo")
+        .define("USE_C10D_GLOO", None)
         .file("shim/shim.cpp")
+        .file("shim/c10d.cpp")
         .compile("torch_ext_shim");
 }
 

@@ -17,9 +17,10 @@
 #include <torch/csrc/autograd/engine.h>
 #include <torch/csrc/autograd/variable.h>
 
-#include <cstring>
 #include <memory>
 #include <vector>
+
+#include "guard.h"
 
 namespace {
 
@@ -42,19 +43,6 @@ struct Tensors {
     return handles;
   }
 };
-
-template <class Body>
-void guard(char** error, Body body) {
-  try {
-    body();
-  } catch (const c10::Error& caught) {
-    *error = strdup(caught.what_without_backtrace());
-  } catch (const std::exception& caught) {
-    *error = strdup(caught.what());
-  } catch (...) {
-    *error = strdup("an exception that is no std::exception");
-  }
-}
 
 // tch's numbers for devices: -1 is the CPU, others are CUDA devices.
 at::Generator generator_of(int device) {

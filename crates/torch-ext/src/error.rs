@@ -22,6 +22,27 @@ pub enum Error {
     /// The bytes given cannot be seen as the tensor asked for.
     #[error("{0}")]
     Blob(String),
+    /// A collective operation was called in a way that cannot be right.
+    #[error("{0}")]
+    Call(String),
+    /// An operation would use memory that another one has not finished with.
+    #[error("{wanted}: the memory is in use by `{by}`, which was not waited for")]
+    InFlight {
+        /// The operation that was called.
+        wanted: &'static str,
+        /// The one that has the memory.
+        by: &'static str,
+    },
+    /// An operation between ranks failed: a rank is gone, or did not come within the timeout.
+    #[error("{operation} in group `{group}`: {message}")]
+    Lost {
+        /// The operation.
+        operation: &'static str,
+        /// The group's name.
+        group: String,
+        /// The first line of what libtorch says.
+        message: String,
+    },
     /// The program was built against another libtorch than it found when it started.
     #[error(
         "this program was built for libtorch {expected} but found {found}\n\

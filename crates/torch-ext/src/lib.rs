@@ -1,4 +1,4 @@
-//! What tch lacks of libtorch, and the only C++ of the project (`shim/shim.cpp`).
+//! What tch lacks of libtorch, and the only C++ of the project (`shim/`).
 //!
 //! Everything here takes and gives tch's own [`Tensor`](tch::Tensor)s and answers with an [`Error`] of one line where
 //! tch would panic with two kilobytes of C++ backtrace.
@@ -15,7 +15,14 @@ pub mod blob; // tensors over memory that somebody else owns, such as a mapped f
 pub mod autograd; // backward from given gradients
 pub mod foreach; // one operation over a list of tensors
 pub mod adamw; // the optimizer's step over a list of tensors
+pub mod store; // how the processes of a job find one another
+pub mod transcript; // what a process asked its groups to do, in order
+mod in_flight; // the memory that unfinished operations use
+pub mod process_group; // processes that compute together: collective operations
 
 pub use adamw::AdamW;
 pub use autograd::grad;
 pub use error::{Error, Result};
+pub use process_group::{ProcessGroup, ReduceOp, Work};
+pub use store::Store;
+pub use transcript::{Entry, Transcript};

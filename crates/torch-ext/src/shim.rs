@@ -1,4 +1,4 @@
-//! The border to `shim/shim.cpp`: its functions, and how tensors and messages cross it.
+//! The border to the C++ in `shim/`: its functions, and how tensors and messages cross it.
 //!
 //! A tensor crosses as the `at::Tensor*` that tch holds. Functions only borrow what they are given; tensors that they
 //! return are new handles, which belong to the caller.
@@ -43,6 +43,24 @@ impl<'a> Handles<'a> {
 pub(crate) struct Tensors {
     data: *const *const C_tensor,
     length: usize,
+}
+
+/// A store's box. Only ever behind a pointer, as the next two.
+#[repr(C)]
+pub(crate) struct Store {
+    _opaque: [u8; 0],
+}
+
+/// A process group's box.
+#[repr(C)]
+pub(crate) struct Group {
+    _opaque: [u8; 0],
+}
+
+/// A started operation's box.
+#[repr(C)]
+pub(crate) struct Work {
+    _opaque: [u8; 0],
 }
 
 unsafe extern "C" {
@@ -92,6 +110,102 @@ unsafe extern "C" {
         state: *const C_tensor,
         error: *mut *mut c_char,
     );
+    pub(crate) fn torch_ext_store_tcp(
+        host: *const c_char,
+        port: u16,
+        is_server: bool,
+        timeout_ms: i64,
+        store: *mut *mut Store,
+        error: *mut *mut c_char,
+    );
+    pub(crate) fn torch_ext_store_prefix(
+        store: *const Store,
+        prefix: *const c_char,
+        prefixed: *mut *mut Store,
+        error: *mut *mut c_char,
+    );
+    pub(crate) fn torch_ext_store_port(store: *const Store) -> u16;
+    pub(crate) fn torch_ext_store_set(
+        store: *const Store,
+        key: *const c_char,
+        value: *const u8,
+        length: usize,
+        error: *mut *mut c_char,
+    );
+    pub(crate) fn torch_ext_store_get(
+        store: *const Store,
+        key: *const c_char,
+        timeout_ms: i64,
+        take: unsafe extern "C" fn(*mut c_void, *const u8, usize),
+        taker: *mut c_void,
+        error: *mut *mut c_char,
+    );
+    pub(crate) fn torch_ext_store_free(store: *mut Store);
+    pub(crate) fn torch_ext_group_gloo(
+        store: *const Store,
+        rank: c_int,
+        size: c_int,
+        timeout_ms: i64,
+        group: *mut *mut Group,
+        error: *mut *mut c_char,
+    );
+    pub(crate) fn torch_ext_group_free(group: *mut Group);
+    pub(crate) fn torch_ext_all_reduce(
+        group: *mut Group,
+        tensor: *const C_tensor,
+        op: u8,
+        work: *mut *mut Work,
+        error: *mut *mut c_char,
+    );
+    pub(crate) fn torch_ext_reduce_scatter(
+        group: *mut Group,
+        output: *const C_tensor,
+        input: *const C_tensor,
+        op: u8,
+        work: *mut *mut Work,
+        error: *mut *mut c_char,
+    );
+    pub(crate) fn torch_ext_all_gather(
+        group: *mut Group,
+        output: *const C_tensor,
+        input: *const C_tensor,
+        work: *mut *mut Work,
+        error: *mut *mut c_char,
+    );
+    pub(crate) fn torch_ext_all_to_all(
+        group: *mut Group,
+        output: *const C_tensor,
+        input: *const C_tensor,
+        work: *mut *mut Work,
+        error: *mut *mut c_char,
+    );
+    pub(crate) fn torch_ext_broadcast(
+        group: *mut Group,
+        tensor: *const C_tensor,
+        root: c_int,
+        work: *mut *mut Work,
+        error: *mut *mut c_char,
+    );
+    pub(crate) fn torch_ext_send(
+        group: *mut Group,
+        tensor: *const C_tensor,
+        to: c_int,
+        work: *mut *mut Work,
+        error: *mut *mut c_char,
+    );
+    pub(crate) fn torch_ext_recv(
+        group: *mut Group,
+        tensor: *const C_tensor,
+        from: c_int,
+        work: *mut *mut Work,
+        error: *mut *mut c_char,
+    );
+    pub(crate) fn torch_ext_barrier(
+        group: *mut Group,
+        work: *mut *mut Work,
+        error: *mut *mut c_char,
+    );
+    pub(crate) fn torch_ext_wait(work: *mut Work, error: *mut *mut c_char);
 }
 
 /// Calls a function of the shim and turns its message, if it left one, into an error.

@@ -1,0 +1,56 @@
+//! A test that runs in several processes: the test's binary starts itself once per rank, with this one test.
+
+use std::process::{Child, Command, Stdio};
+use std::time::Duration;
+
+use torch_ext::Store;
+
+/// Long enough for a slow machine, short enough to see that something hangs.
+pub(crate) const TIMEOUT: Duration = Duration::from_secs(60);
+
+/// One of the processes.
+pub(crate) struct Place {
+    pub(crate) rank: usize,
+    pub(crate) size: usize,
+    pub(crate) store: Store,
+}
+
+/// Runs `body` in `size` processes at once. Every one of them must succeed.
+#[track_caller]
+pub(crate) fn run(size: usize, body: impl FnOnce(Place)) {
+    let Some(children) = start(size, body) else { return };
+    let ended: Vec<_> = children
+        .into_iter()
+        .map(|child| child.wait_with_output().expect("a process ends"))
+        .enumerate()
+        .filter(|(_, output)| !output.status.success())
+        .map(|(rank, output)| format!("rank {rank}:\n{}", String::from_utf8_lossy(&output.stderr)))
+        .collect();
+    assert!(ended.is_empty(), "{}", ended.join("\n"));
+}
+
+/// Starts the processes and gives them to the caller; in one of them, runs `body` and gives nothing.
+pub(crate) fn start(size: usize, body: impl FnOnce(Place)) -> Option<Vec<Child>> {
+    let variable = |name: &str| std::env::var(name).ok()?.parse().ok();
+    if let (Some(rank), Some(port)) = (variable("TEST_RANK"), variable("TEST_PORT")) {
+        let port = u16::try_from(port).expect("a port");
+        let store = Store::connect("localhost", port, TIMEOUT).expect("the test serves a store");
+        body(Place { rank, size, store });
+        return None;
+    }
+    // It stays for as long as the test does: the processes may look into it until they end.
+    let store: &'static Store = Box::leak(Box::new(Store::serve(0, TIMEOUT).expect("a free port")));
+    let test = std::thread::current().name().expect("a test's thread has its name").to_owned();
+    let child = |rank: usize| {
+        Command::new(std::env::current_exe().expect("a test has a binary"))
+            .args([&test, "--exact", "--nocapture", "--test-threads=1"])
+            .env("TEST_RANK", rank.to_string())
+            .env("TEST_PORT", store.port().to_string())
+            .env("OMP_NUM_THREADS", "1")
+            .stdout(Stdio::null())
+            .stderr(Stdio::piped())
+            .spawn()
+            .expect("the test's binary starts")
+    };
+    Some((0..size).map(child).collect())
+}
