@@ -3,9 +3,9 @@
 //! The folder is filled beside its place and takes it when all is well: an earlier output stays whole until then, and
 //! a run that fails or is stopped leaves nothing. `manifest.json` comes last.
 
-use std::io::Write;
 use std::ops::ControlFlow;
 use std::path::Path;
+use std::sync::Arc;
 use std::thread;
 
 use anyhow::Context as _;
@@ -13,19 +13,22 @@ use cli::{BadInput, Interrupted, Progress, Unit, bail_input, interrupt, print};
 use shards::atomic::{self, AtomicFile, StagedFolder};
 use shards::hash::{self, FileHash};
 use shards::manifest::{self, Manifest};
-use shards::writer::PairWriter;
+use shards::writer::Format;
 
 use crate::ascii_json;
 use crate::config::{self, Datamix, Entry, Source};
-use crate::encode::Planned;
 use crate::filter::Filter;
-use crate::loaders::{self, Context, Loaded};
+use crate::loaders::{self, Context, Samples};
 use crate::mix::{self, Divided, Plan};
-use crate::pipeline::{Outcome, Pipeline};
+use crate::pipeline::{Limits, Pipeline};
+use crate::route::Stretch;
+use crate::scratch::Scratch;
 use crate::source::Reader;
-use crate::statistics::Statistics;
+use crate::split_files::SplitFiles;
+use crate::store::Store;
 use crate::streams::Streams;
 use crate::target;
+use crate::wording::Wordings;
 
 /// What is not part of the datamix.
 #[derive(Debug, Clone, Copy)]
@@ -34,6 +37,16 @@ pub struct Options {
     pub threads: usize,
     /// At most so many documents in each split.
     pub max_count: Option<usize>,
+    /// How much stays in memory; the output is the same for any limits.
+    pub limits: Limits,
+}
+
+/// What the splits are made of.
+struct Work<'a> {
+    plans: &'a [Plan],
+    datasets: &'a [Divided],
+    store: &'a Store,
+    streams: Streams,
 }
 
 /// Builds it all.
@@ -69,9 +82,11 @@ fn build_all(datamix: &Datamix, options: Options) -> anyhow::Result<()> {
             ));
         }
     }
-    let mut reader = Reader::new(options.threads);
+    let scratch = Arc::new(Scratch::new(target.parent().unwrap_or(Path::new("."))));
+    let mut reader = Reader::new(options.threads, Arc::clone(&scratch));
+    let mut store = Store::new(options.limits.store, Arc::clone(&scratch));
     let mut streams = Streams::new(datamix.rng_seed);
-    let datasets = load(datamix, &mut reader, &mut streams)?;
+    let datasets = load(datamix, &mut reader, &mut store, &mut streams)?;
     let train = mix::train(datamix, &datasets).bad_input()?;
     let (val, repeated) = mix::val(datamix, &datasets);
     for name in repeated {
@@ -97,18 +112,16 @@ fn build_all(datamix: &Datamix, options: Options) -> anyhow::Result<()> {
     let pipeline = Pipeline {
         tokenizer: &tokenizer,
         filter: Filter { min_assistant_tokens: datamix.min_assistant_tokens },
+        format: Format::new(datamix.index_kind, tokenizer.vocab_size()),
         with_text: datamix.write_json,
         threads: options.threads,
+        limits: options.limits,
+        scratch: &scratch,
     };
     let (inputs, splits) = thread::scope(|scope| {
         let inputs = scope.spawn(|| hash_inputs(&reader));
-        let splits = plans
-            .iter()
-            .map(|plan| {
-                let folder = folder.path();
-                write_split(datamix, options, &pipeline, plan, &datasets, &mut streams, folder)
-            })
-            .collect::<anyhow::Result<Vec<_>>>()?;
+        let work = Work { plans: &plans, datasets: &datasets, store: &store, streams };
+        let splits = write_splits(datamix, options, &pipeline, work, folder.path())?;
         let inputs = inputs.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))?;
         anyhow::Ok((inputs, splits))
     })?;
@@ -188,6 +201,7 @@ fn load_tokenizer(datamix: &Datamix) -> anyhow::Result<text::Tokenizer> {
 fn load(
     datamix: &Datamix,
     reader: &mut Reader,
+    store: &mut Store,
     streams: &mut Streams,
 ) -> anyhow::Result<Vec<Divided>> {
     let entries: Vec<_> = datamix.entries().collect();
@@ -196,13 +210,14 @@ fn load(
     for entry in entries {
         let mixing = entry.source.mixing();
         let data_path = mixing.data_path.as_ref().unwrap_or(&datamix.cache_dir).into();
-        let mut context =
-            Context { reader, streams, data_path, val_split: mix::val_split(&mixing) };
-        let loaded = loaders::load(entry, &mut context)?;
+        let val_split = mix::val_split(&mixing);
+        let samples = Samples::new(store);
+        let context = Context { reader, streams, samples, data_path, val_split };
+        let loaded = loaders::load(entry, context)?;
         let dropped: String =
             loaded.dropped.iter().map(|(reason, n)| format!(", {n} left out ({reason})")).collect();
-        progress.note(format!("{}: {} samples{dropped}", entry.name, loaded.samples.len()));
-        if loaded.samples.is_empty() {
+        progress.note(format!("{}: {} samples{dropped}", entry.name, loaded.len()));
+        if loaded.is_empty() {
             progress.note(format!(
                 "warning: {}: `{}` has nothing to give{dropped}",
                 entry.place, entry.name
@@ -215,129 +230,99 @@ fn load(
         progress.inc(1);
     }
     progress.finish();
+    store.close()?;
     Ok(datasets)
 }
 
 /// What the loaders made of the files, for the manifest.
 fn sources_read(datamix: &Datamix, datasets: &[Divided]) -> Vec<manifest::SourceRead> {
     let read = |(entry, divided): (&Entry, &Divided)| {
-        let Loaded { samples, dropped, .. } = &divided.loaded;
-        let dropped = dropped.iter().map(|(reason, n)| ((*reason).into(), *n as u64));
+        let loaded = &divided.loaded;
+        let dropped = loaded.dropped.iter().map(|(reason, n)| ((*reason).into(), *n as u64));
         manifest::SourceRead {
             name: entry.name.clone(),
-            samples: samples.len() as u64,
+            samples: loaded.len() as u64,
             dropped: dropped.collect(),
         }
     };
     datamix.entries().zip(datasets).map(read).collect()
 }
 
-/// Writes the files of a split and says what came out.
-fn write_split(
+/// Writes the files of all splits and says what came out.
+fn write_splits(
     datamix: &Datamix,
     options: Options,
     pipeline: &Pipeline<'_>,
-    plan: &Plan,
-    datasets: &[Divided],
-    streams: &mut Streams,
+    work: Work<'_>,
     folder: &Path,
-) -> anyhow::Result<manifest::Split> {
-    let name = format!("{}-{}", datamix.filename_prefix, plan.split);
-    let prefix = folder.join(&name);
-    let vocab_size = pipeline.tokenizer.vocab_size();
-    let mut shards = PairWriter::create(&prefix, datamix.index_kind, vocab_size)?;
-    let mut json = match datamix.write_json {
-        true => Some(AtomicFile::create(&folder.join(format!("{name}.jsonl")))?),
-        false => None,
+) -> anyhow::Result<Vec<manifest::Split>> {
+    let Work { plans, datasets, store, mut streams } = work;
+    let create = |plan| {
+        let vocab_size = pipeline.tokenizer.vocab_size();
+        SplitFiles::create(datamix, vocab_size, plan, options.max_count, folder)
     };
-    let before = streams.python.clone();
-    let samples = draw(plan, datasets, usize::MAX, streams);
-    let label = format!("encoding {}", plan.split);
-    let progress = Progress::new(label, samples.len() as u64, Unit::Count("samples"));
-    let mut statistics = Statistics::new(plan);
-    let mut kept = 0;
-    let mut processed = 0;
-    let mut line = String::new();
-    pipeline.run(&samples, |i, outcome| {
-        progress.inc(1);
-        processed = i + 1;
-        let document = match outcome {
-            Outcome::Refused(reason) => {
-                statistics.count(i, |counts| counts.refuse(reason));
-                return Ok(ControlFlow::Continue(()));
-            }
-            Outcome::Kept(document) => document,
-        };
-        shards.push(&document.tokens, &document.roles)?;
-        if let (Some(json), Some(text)) = (&mut json, &document.text) {
-            line.clear();
-            line.push_str("{\"text\": ");
-            ascii_json::string(text, &mut line);
-            line.push_str("}\n");
-            json.write_all(line.as_bytes())?;
+    let splits = plans.iter().map(create).collect::<anyhow::Result<Vec<_>>>()?;
+    if let (Some(max), false) = (options.max_count, pipeline.filter.keeps_all()) {
+        let mut done = Vec::new();
+        for (plan, mut files) in plans.iter().zip(splits) {
+            fill(&mut files, plan, max, pipeline, datasets, store, &mut streams)?;
+            done.push(files.finish()?);
         }
-        statistics.count(i, |counts| counts.keep(&document));
-        kept += 1;
-        Ok(match options.max_count {
-            Some(max) if kept >= max => ControlFlow::Break(()),
-            _ => ControlFlow::Continue(()),
-        })
+        return Ok(done);
+    }
+    // What is kept is known before it is encoded: one pass for all splits.
+    let mut stretches = Vec::new();
+    for plan in plans {
+        let places = 0..plan.len().min(options.max_count.unwrap_or(usize::MAX));
+        let wordings = Wordings::draw(plan, places.clone(), datasets, &mut streams);
+        stretches.push(Stretch { plan, places, wordings });
+    }
+    let (mut splits, mut done) = (splits.into_iter(), Vec::new());
+    let mut current = splits.next();
+    pipeline.run(store, datasets, &stretches, true, |bucket, assembled| {
+        while done.len() < bucket.stretch {
+            done.extend(current.take().map(SplitFiles::finish).transpose()?);
+            current = splits.next();
+        }
+        if let Some(files) = &mut current {
+            // A split that is full is at its end, and the next one may follow.
+            let _ = files.take(&assembled)?;
+        }
+        Ok(ControlFlow::Continue(()))
     })?;
-    progress.finish();
-    if processed < samples.len() {
-        // The reference draws for a sample when it comes to it: what lies behind the limit was never drawn.
-        streams.python = before;
-        draw(plan, datasets, processed, streams);
+    for files in current.into_iter().chain(splits) {
+        done.push(files.finish()?);
     }
-    shards.finish()?;
-    if let Some(json) = json {
-        json.commit()?;
-    }
-    let text = statistics.text(plan, &datamix.path_of(&name));
-    for (part, counts) in plan.parts.iter().zip(&statistics.by_part) {
-        if counts.documents == 0 && !counts.refused.is_empty() {
-            let reasons: Vec<_> =
-                counts.refused.iter().map(|(reason, n)| format!("{n} {}", reason.name())).collect();
-            print::note(format!(
-                "warning: `{}` gives nothing to the split `{}`: {}",
-                part.name,
-                plan.split,
-                reasons.join(", ")
-            ));
-        }
-    }
-    print::out(text.trim_end_matches('\n').to_string() + "\n");
-    atomic::write(&folder.join(format!("{name}_stats.txt")), text.as_bytes())?;
-
-    let sources =
-        plan.parts.iter().zip(&statistics.by_part).map(|(part, counts)| manifest::Source {
-            name: part.name.clone(),
-            samples: part.indices.len() as u64,
-            documents: counts.documents,
-            tokens: counts.tokens,
-            assistant_tokens: counts.assistant_tokens,
-            skipped: counts.refused.iter().map(|(reason, n)| (reason.name().into(), *n)).collect(),
-        });
-    Ok(manifest::Split { name: plan.split.into(), prefix: name, sources: sources.collect() })
+    Ok(done)
 }
 
-/// The first samples of a plan, in order, each with the wording that is drawn for it.
-fn draw<'a>(
+/// Fills a split with at most so many documents, of which a filter leaves out some: only the first documents of the plan
+/// are encoded, more and more of them, until there are enough.
+fn fill(
+    files: &mut SplitFiles<'_>,
     plan: &Plan,
-    datasets: &'a [Divided],
-    n: usize,
+    max: usize,
+    pipeline: &Pipeline<'_>,
+    datasets: &[Divided],
+    store: &Store,
     streams: &mut Streams,
-) -> Vec<Planned<'a>> {
-    let all = plan.parts.iter().flat_map(|part| part.indices.iter().map(|i| (part.dataset, *i)));
-    let planned = all.take(n).map(|(dataset, i)| {
-        let sample = &datasets[dataset].loaded.samples[i];
-        let wording = match sample.wordings() {
-            0 => 0,
-            wordings => streams.python.below(wordings),
-        };
-        Planned { sample, wording }
-    });
-    planned.collect()
+) -> anyhow::Result<()> {
+    let mut more = max.saturating_add(max / 4 + 64);
+    while files.n_seen() < plan.len() && !files.is_full() {
+        let start = files.n_seen();
+        let places = start..plan.len().min(start.saturating_add(more));
+        more = more.saturating_mul(2);
+        let before = streams.python.clone();
+        let wordings = Wordings::draw(plan, places.clone(), datasets, streams);
+        let stretch = [Stretch { plan, places: places.clone(), wordings }];
+        pipeline.run(store, datasets, &stretch, false, |_, assembled| files.take(&assembled))?;
+        if files.n_seen() < places.end {
+            // The reference draws for a sample when it comes to it: what lies behind the limit was never drawn.
+            streams.python = before;
+            Wordings::draw(plan, start..files.n_seen(), datasets, streams);
+        }
+    }
+    Ok(())
 }
 
 fn hash_inputs(reader: &Reader) -> anyhow::Result<Vec<FileHash>> {

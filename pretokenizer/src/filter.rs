@@ -1,6 +1,13 @@
 //! A document -> kept, or left out for a reason that is counted.
 
-use crate::encode::Document;
+/// How long a document is.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Length {
+    /// Its tokens.
+    pub tokens: usize,
+    /// Tokens of the assistant's turns among them, markers and header included.
+    pub assistant_tokens: usize,
+}
 
 /// What a document must have.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -29,8 +36,14 @@ impl Reason {
 impl Filter {
     /// Why a document is left out; `None` if it is kept.
     #[must_use]
-    pub fn refuses(&self, document: &Document) -> Option<Reason> {
+    pub fn refuses(&self, document: Length) -> Option<Reason> {
         let min = self.min_assistant_tokens?;
-        (document.assistant_tokens() < min).then_some(Reason::FewAssistantTokens)
+        (document.assistant_tokens < min).then_some(Reason::FewAssistantTokens)
+    }
+
+    /// Whether it keeps every document.
+    #[must_use]
+    pub fn keeps_all(&self) -> bool {
+        self.min_assistant_tokens.is_none_or(|min| min == 0)
     }
 }

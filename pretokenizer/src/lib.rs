@@ -4,16 +4,26 @@
 
 pub mod python; // what Python means by white space, length and the text of a number
 pub mod ascii_json; // JSON as Python writes it
+pub mod in_order; // tasks, worked on by several threads and handed over in order
+pub mod scratch; // the temporary file for what does not fit into memory
 pub mod config; // YAML sections and flags -> a checked datamix
 pub mod source; // files -> typed rows
 pub mod sample; // a conversation, or a text
+pub mod piece; // a sample, packed
+pub mod store; // pieces, in the order in which they were read
+pub mod documents; // which samples make which document
 pub mod split; // rows -> which train and which validate
 pub mod streams; // the random streams that all datasets share
-pub mod loaders; // rows -> samples
-pub mod mix; // datasets -> which samples go to which split, in what order
-pub mod encode; // sample -> document: tokens with roles
+pub mod loaders; // rows -> samples, and the documents that they make
+pub mod mix; // datasets -> which documents go to which split, in what order
+pub mod wording; // the wordings that are drawn for the documents of a split
+pub mod route; // the order of the output -> where each piece goes
+pub mod encode; // piece -> tokens with roles
+pub mod buckets; // encoded pieces, by their place in the output
 pub mod filter; // document -> kept, or left out for a reason
-pub mod pipeline; // samples -> documents, in parallel, in order
+pub mod assemble; // a bucket of encoded pieces -> documents in order
+pub mod pipeline; // store -> documents in the order of the output, in parallel
 pub mod statistics; // counts, and the reference's text of them
 mod target; // the folder to write, checked
+mod split_files; // the files of a split
 pub mod build; // a datamix -> a folder of shards

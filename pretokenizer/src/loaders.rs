@@ -1,7 +1,17 @@
 //! Rows -> samples: one file per family of datasets.
 //!
-//! In: an entry of the datamix. Out: its samples in the order of the dataset, and how they are divided. A loader draws
-//! from the shared streams as the reference's does, or the datasets behind it would come out differently.
+//! In: an entry of the datamix. Out: its samples, appended to the store as the rows come, which documents are made of
+//! them, and how these are divided. A loader draws from the shared streams as the reference's does, or the datasets
+//! behind it would come out differently.
+//!
+//! # How a loader is written
+//! - One sample a row: [`Context::each`] with a function from a typed row to [`Made`]; document i is then sample i.
+//! - What draws from a stream, or gives several samples a row: [`Reader::for_each`]; what its second function makes of a
+//!   row is made in parallel, the third one takes it in order and hands it to [`Samples::push`], or the row to
+//!   [`Samples::drop_row`].
+//! - Documents in another order, or of several samples each: keep numbers of samples and what decides about them (a
+//!   length, an instruction), never the texts, and give [`Documents`].
+//! - Only what cannot be decided row by row (the best of several answers, say) holds its rows: [`Reader::rows`].
 
 pub mod coerced; // JSON values as the reference's models take them
 pub mod word_filter; // texts in which a model speaks of itself
@@ -23,14 +33,21 @@ pub mod summary; // xsum, billsum and their like
 pub mod plain_text; // red_pajama, fanfics
 pub mod oasst; // oasst_export
 
+use std::collections::BTreeMap;
+use std::ops::Range;
 use std::path::PathBuf;
 
 use anyhow::Context as _;
 use cli::{BadInput, Interrupted};
+use serde::de::DeserializeOwned;
 
 use crate::config::{Entry, Source, ValSplit};
+use crate::documents::Documents;
+use crate::piece::Piece;
 use crate::sample::Sample;
-use crate::source::{Reader, repository};
+use crate::scratch::ScratchFailed;
+use crate::source::{Reader, RowPlace, repository, typed};
+use crate::store::Store;
 use crate::streams::Streams;
 
 /// What a loader works with.
@@ -40,13 +57,46 @@ pub struct Context<'a> {
     pub reader: &'a mut Reader,
     /// The shared random streams.
     pub streams: &'a mut Streams,
+    /// Takes what the loader makes.
+    pub samples: Samples<'a>,
     /// Where local files are looked for.
     pub data_path: PathBuf,
     /// How much goes to validation, for a loader that divides by itself; `None` is null.
     pub val_split: Option<ValSplit>,
 }
 
+/// What a row becomes.
+#[derive(Debug)]
+pub enum Made {
+    /// A sample.
+    Sample(Sample),
+    /// Nothing, for this reason.
+    Dropped(&'static str),
+}
+
 impl Context<'_> {
+    /// Makes a sample of each row, or gives a reason why there is none; rows are looked at in parallel.
+    pub fn each<T: DeserializeOwned + Send>(
+        &mut self,
+        files: &[PathBuf],
+        make: impl Fn(T) -> anyhow::Result<Made> + Sync,
+    ) -> anyhow::Result<()> {
+        let make = |row| {
+            Ok(match make(row)? {
+                Made::Sample(sample) => Ok(Piece::of(&sample)),
+                Made::Dropped(reason) => Err(reason),
+            })
+        };
+        let samples = &mut self.samples;
+        self.reader.for_each(files, typed::<T>(), make, |place, made| {
+            match made {
+                Ok(piece) => drop(samples.push(&piece)?),
+                Err(reason) => samples.drop_row(place, reason),
+            }
+            Ok(())
+        })
+    }
+
     /// The files of a dataset: the named ones, or those of a split.
     fn files(
         &self,
@@ -61,20 +111,68 @@ impl Context<'_> {
     }
 }
 
+/// Takes the samples of a dataset, and counts the rows that became none.
+#[derive(Debug)]
+pub struct Samples<'a> {
+    store: &'a mut Store,
+    first: u32,
+    bytes_before: u64,
+    dropped: BTreeMap<&'static str, usize>,
+}
+
+impl<'a> Samples<'a> {
+    /// Appends to this store.
+    #[must_use]
+    pub fn new(store: &'a mut Store) -> Self {
+        let (first, bytes_before) = (store.n_pieces(), store.n_bytes());
+        Self { store, first, bytes_before, dropped: BTreeMap::new() }
+    }
+
+    /// How many samples there are.
+    #[must_use]
+    pub fn len(&self) -> u32 {
+        self.store.n_pieces() - self.first
+    }
+
+    /// Whether there are none.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// Takes a sample and tells its number in the dataset, from 0.
+    pub fn push(&mut self, sample: &Piece) -> anyhow::Result<u32> {
+        let number = self.len();
+        self.store.push(sample)?;
+        Ok(number)
+    }
+
+    /// Leaves out a row, or what begins with it, for a reason: this is where every such decision comes by.
+    pub fn drop_row(&mut self, _row: RowPlace<'_>, reason: &'static str) {
+        *self.dropped.entry(reason).or_default() += 1;
+    }
+}
+
 /// What a loader has made.
 #[derive(Debug)]
 pub struct Loaded {
     /// The name in the statistics: the reference's class, and the dataset's name where the class has one.
     pub label: String,
-    /// All samples.
-    pub samples: Vec<Sample>,
+    /// The documents.
+    pub documents: Documents,
     /// Which of them train.
     pub division: Division,
+    /// The wordings to draw from for each document that has [`Sample::Worded`]; `{}` stands for the text.
+    pub wordings: &'static [&'static str],
     /// Rows that the loader left out, by reason.
-    pub dropped: Vec<(&'static str, usize)>,
+    pub dropped: BTreeMap<&'static str, usize>,
+    /// The dataset's samples in the store.
+    pub pieces: Range<u32>,
+    /// How many bytes they have.
+    pub n_bytes: u64,
 }
 
-/// How samples are divided between training and validation.
+/// How documents are divided between training and validation.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Division {
     /// By the datamix.
@@ -84,31 +182,78 @@ pub enum Division {
 }
 
 impl Loaded {
-    /// Samples that the datamix divides.
-    fn whole(label: impl Into<String>, samples: Vec<Sample>) -> Self {
-        Self { label: label.into(), samples, division: Division::ByMix, dropped: Vec::new() }
-    }
-
-    /// Samples that the loader has divided.
-    fn divided(label: &str, train: Vec<Sample>, val: Vec<Sample>) -> Self {
-        let division = Division::TrainFirst(train.len());
-        let samples = train.into_iter().chain(val).collect();
-        Self { label: label.into(), samples, division, dropped: Vec::new() }
-    }
-
-    /// Notes how many rows were left out for a reason.
-    fn dropping(mut self, reason: &'static str, rows: usize) -> Self {
-        if rows > 0 {
-            self.dropped.push((reason, rows));
+    /// Documents that the datamix divides: one of each sample, until [`Self::with_documents`] says otherwise.
+    fn whole(label: impl Into<String>) -> Self {
+        Self {
+            label: label.into(),
+            documents: Documents::Each,
+            division: Division::ByMix,
+            wordings: &[],
+            dropped: BTreeMap::new(),
+            pieces: 0..0,
+            n_bytes: 0,
         }
-        self
+    }
+
+    /// Documents of which the first ones train, as the loader has divided them.
+    fn divided(label: impl Into<String>, n_train: usize) -> Self {
+        Self { division: Division::TrainFirst(n_train), ..Self::whole(label) }
+    }
+
+    fn with_documents(self, documents: Documents) -> Self {
+        Self { documents, ..self }
+    }
+
+    fn with_wordings(self, wordings: &'static [&'static str]) -> Self {
+        Self { wordings, ..self }
+    }
+
+    /// How many documents there are.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        match &self.documents {
+            Documents::Each => self.pieces.len(),
+            Documents::Listed(samples) => samples.len(),
+            Documents::Joined(joined) => joined.len(),
+        }
+    }
+
+    /// Whether there are none.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// The pieces of a document, by their numbers in the store.
+    pub fn pieces_of(&self, document: u32) -> impl Iterator<Item = u32> {
+        let (one, several) = match &self.documents {
+            Documents::Each => (Some(document), &[][..]),
+            Documents::Listed(samples) => (Some(samples[document as usize]), &[][..]),
+            Documents::Joined(joined) => (None, joined.samples(document as usize)),
+        };
+        let first = self.pieces.start;
+        one.into_iter().chain(several.iter().copied()).map(move |sample| first + sample)
     }
 }
 
 /// Loads a dataset.
-pub fn load(entry: &Entry, context: &mut Context<'_>) -> anyhow::Result<Loaded> {
-    let key = entry.key();
-    let loaded = match (&entry.source, key.as_str()) {
+pub fn load(entry: &Entry, mut context: Context<'_>) -> anyhow::Result<Loaded> {
+    // A loader fails over what stands in the files or in the entry, or because somebody stopped it or the disk is full.
+    let mut loaded = load_kind(entry, &mut context).or_else(|error| {
+        if error.is::<Interrupted>() || error.is::<ScratchFailed>() {
+            return Err(error);
+        }
+        Err(error).with_context(|| format!("{}: `{}`", entry.place, entry.name)).bad_input()
+    })?;
+    let Samples { store, first, bytes_before, dropped } = context.samples;
+    loaded.pieces = first..store.n_pieces();
+    loaded.n_bytes = store.n_bytes() - bytes_before;
+    loaded.dropped = dropped;
+    Ok(loaded)
+}
+
+fn load_kind(entry: &Entry, context: &mut Context<'_>) -> anyhow::Result<Loaded> {
+    match (&entry.source, entry.key().as_str()) {
         (Source::OrcaChat(keys), _) => orca::chat(keys, context),
         (Source::BestOfMegacode(keys), _) => orca::megacode(keys, context),
         (Source::OasstExport(keys), _) => oasst::export(keys, context),
@@ -136,12 +281,5 @@ pub fn load(entry: &Entry, context: &mut Context<'_>) -> anyhow::Result<Loaded> 
         (Source::Plain(_) | Source::NotSupported(_), name) => {
             unreachable!("`{name}` is refused when the datamix is checked")
         }
-    };
-    // A loader fails over what stands in the files or in the entry, or because somebody stopped it.
-    loaded.or_else(|error| {
-        if error.is::<Interrupted>() {
-            return Err(error);
-        }
-        Err(error).with_context(|| format!("{}: `{}`", entry.place, entry.name)).bad_input()
-    })
+    }
 }

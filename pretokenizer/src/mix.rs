@@ -1,19 +1,24 @@
-//! Datasets + datamix -> which samples go to which split, and in what order.
+//! Datasets + datamix -> which documents go to which split, and in what order.
 //!
-//! Everything here is pure: seeds and lengths in, indices out.
+//! Everything here is pure: seeds and numbers of documents in, indices out.
+
+use std::ops::Range;
 
 use anyhow::bail;
 use shards::rng::NumpyRandom;
 
 use crate::config::{Datamix, Entry, Key, Mixing, ValSplit};
 use crate::loaders::{Division, Loaded};
-use crate::split::{self, Indices};
+use crate::split;
 use crate::streams::Streams;
+
+/// Documents of a dataset, by index and in the order of the output. Four bytes each: a corpus may have many.
+pub type Indices = Vec<u32>;
 
 /// A dataset that is divided between training and validation.
 #[derive(Debug)]
 pub struct Divided {
-    /// Its samples.
+    /// Its documents.
     pub loaded: Loaded,
     train: Part,
     val: Option<Part>,
@@ -45,12 +50,12 @@ pub struct PlannedPart {
     pub label: String,
     /// The share that the statistics print.
     pub fraction: f64,
-    /// Which of the dataset's samples, in order.
+    /// Which of the dataset's documents, in order.
     pub indices: Indices,
 }
 
 impl Plan {
-    /// How many samples there are in all.
+    /// How many documents there are in all, those that a filter will leave out included.
     #[must_use]
     pub fn len(&self) -> usize {
         self.parts.iter().map(|part| part.indices.len()).sum()
@@ -60,6 +65,32 @@ impl Plan {
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.len() == 0
+    }
+
+    /// The datasets that stand at these places of the split, each with the places that are its own.
+    pub fn stretches(
+        &self,
+        places: Range<usize>,
+    ) -> impl Iterator<Item = (&PlannedPart, Range<usize>)> {
+        let mut end = 0;
+        let parts = self.parts.iter().map(move |part| {
+            let start = end;
+            end += part.indices.len();
+            (part, start.max(places.start)..end.min(places.end))
+        });
+        parts.filter(|(_, here)| !here.is_empty())
+    }
+
+    /// The documents at these places of the split: their datasets, and their numbers there.
+    pub fn documents(&self, places: Range<usize>) -> impl Iterator<Item = (usize, u32)> {
+        let mut before = 0;
+        self.parts.iter().flat_map(move |part| {
+            let start = before;
+            before += part.indices.len();
+            let first = places.start.clamp(start, before) - start;
+            let end = places.end.clamp(start, before) - start;
+            part.indices[first..end.max(first)].iter().map(|i| (part.dataset, *i))
+        })
     }
 }
 
@@ -80,20 +111,20 @@ pub fn divide(
     eval_size: Option<usize>,
     streams: &mut Streams,
 ) -> anyhow::Result<Divided> {
-    let n = loaded.samples.len();
+    let n = loaded.len();
     let label = loaded.label.clone();
     let subset = format!("Subset of {label}");
     let (train, val) = match loaded.division {
         Division::TrainFirst(n_train) => {
-            let train = Part { label: label.clone(), indices: (0..n_train).collect() };
-            (train, Some(Part { label, indices: (n_train..n).collect() }))
+            let train = Part { label: label.clone(), indices: indices(0..n_train) };
+            (train, Some(Part { label, indices: indices(n_train..n) }))
         }
         Division::ByMix if val_split(mixing).is_some_and(ValSplit::is_zero) => {
-            (Part { label, indices: (0..n).collect() }, None)
+            (Part { label, indices: indices(0..n) }, None)
         }
         Division::ByMix => {
             let (train, val) = split::sklearn(n, val_split(mixing))?;
-            let part = |indices| Part { label: subset.clone(), indices };
+            let part = |rows| Part { label: subset.clone(), indices: indices(rows) };
             (part(train), Some(part(val)))
         }
     };
@@ -156,6 +187,11 @@ pub fn val(datamix: &Datamix, datasets: &[Divided]) -> (Plan, Vec<String>) {
         }
     }
     (Plan { split: "val", parts }, repeated)
+}
+
+fn indices(rows: impl IntoIterator<Item = usize>) -> Indices {
+    let index = |row| u32::try_from(row).expect("the store refuses more rows than 2^32");
+    rows.into_iter().map(index).collect()
 }
 
 /// The share of `n` train samples to use.

@@ -1,127 +1,159 @@
-//! Samples of a plan -> documents, encoded in parallel and handed over in the plan's order.
+//! The store -> documents in the order of the output.
 //!
-//! Work goes out in chunks and at most a few chunks for each thread are on their way, so memory is bounded whatever
-//! the size of the split; results wait for their turn. The cut into chunks does not depend on the number of threads.
+//! Two passes, both on all threads. The first reads the store from its beginning to its end and encodes the pieces that
+//! are used, each into the bucket where its document stands; the second takes bucket after bucket, puts it in order and
+//! hands it over. Neither needs more than a few blocks or buckets in memory, whatever the order of the output.
 
-use std::collections::BTreeMap;
 use std::ops::ControlFlow;
-use std::thread;
 
-use anyhow::bail;
-use cli::interrupt;
-use crossbeam_channel::{Receiver, Sender, unbounded};
+use cli::{Progress, Unit};
+use shards::Format;
 use text::Tokenizer;
 
-use crate::encode::{self, Document, Planned};
-use crate::filter::{Filter, Reason};
+use crate::assemble::{self, Assembled};
+use crate::buckets::Buckets;
+use crate::encode::{self, PieceEncoder};
+use crate::filter::Filter;
+use crate::in_order;
+use crate::mix::Divided;
+use crate::route::{Bucket, Route, Stretch};
+use crate::scratch::Scratch;
+use crate::store::{self, Store};
 
-/// Samples that a thread encodes before it hands them over.
-const CHUNK: usize = 32;
-/// Chunks on their way for each thread.
-const AHEAD: usize = 8;
-
-/// What becomes of a sample.
-#[derive(Debug)]
-pub enum Outcome {
-    /// It is a document of the split.
-    Kept(Document),
-    /// It is left out.
-    Refused(Reason),
+/// How much stays in memory. The output is the same for any limits.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Limits {
+    /// Bytes of rows that wait to be encoded.
+    pub store: usize,
+    /// Bytes of encoded pieces that wait for their turn.
+    pub buckets: usize,
+    /// About how many bytes of encoded pieces are put in order at a time, by each thread.
+    pub bucket: u64,
 }
 
-/// How samples are encoded.
+/// A bucket's share of [`Limits::buckets`] is no smaller than this part of it: many small buckets would be written in
+/// many small pieces.
+const MOST_BUCKETS: u64 = 1024;
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self { store: 48 << 20, buckets: 48 << 20, bucket: 4 << 20 }
+    }
+}
+
+/// How pieces are encoded and documents made.
 #[derive(Debug, Clone, Copy)]
 pub struct Pipeline<'a> {
     /// Text -> ids.
     pub tokenizer: &'a Tokenizer,
     /// Which documents are kept.
     pub filter: Filter,
+    /// How tokens are stored.
+    pub format: Format,
     /// Whether documents carry their text.
     pub with_text: bool,
-    /// Threads that encode.
+    /// Threads to use.
     pub threads: usize,
+    /// How much stays in memory.
+    pub limits: Limits,
+    /// Where the rest goes.
+    pub scratch: &'a Scratch,
 }
 
 impl Pipeline<'_> {
-    /// Encodes the samples and hands each outcome over, in order, until there is no more or `take` breaks.
+    /// Encodes the documents of these stretches and hands them over in order, a bucket at a time, until there is no more
+    /// or `take` breaks. With `last`, the store is not read again.
     pub fn run(
         &self,
-        samples: &[Planned<'_>],
-        mut take: impl FnMut(usize, Outcome) -> anyhow::Result<ControlFlow<()>>,
+        store: &Store,
+        datasets: &[Divided],
+        stretches: &[Stretch<'_>],
+        last: bool,
+        mut take: impl FnMut(&Bucket, Assembled) -> anyhow::Result<ControlFlow<()>> + Send,
     ) -> anyhow::Result<()> {
-        let chunks = samples.chunks(CHUNK);
-        let n_chunks = chunks.len();
-        let threads = self.threads.min(n_chunks).max(1);
-        thread::scope(|scope| {
-            let (task_sender, tasks) = unbounded();
-            let (result_sender, results) = unbounded();
-            for _ in 0..threads {
-                let (tasks, results) = (tasks.clone(), result_sender.clone());
-                scope.spawn(|| self.work(tasks, results));
-            }
-            drop(result_sender);
-            let mut chunks = chunks.enumerate();
-            for task in chunks.by_ref().take(threads * AHEAD) {
-                task_sender.send(task).expect("the threads listen until there are no more tasks");
-            }
-            let mut waiting = BTreeMap::new();
-            for next in 0..n_chunks {
-                let outcomes = loop {
-                    interrupt::check()?;
-                    if let Some(outcomes) = waiting.remove(&next) {
-                        break outcomes;
-                    }
-                    match results.recv() {
-                        Ok(Some((chunk, outcomes))) => drop(waiting.insert(chunk, outcomes)),
-                        // The thread's own message is on standard error already.
-                        Ok(None) | Err(_) => bail!("a thread of the encoder ended with a panic"),
-                    }
-                };
-                if let Some(task) = chunks.next() {
-                    task_sender
-                        .send(task)
-                        .expect("the threads listen until there are no more tasks");
+        // Encoded, a text takes about two thirds of its bytes, and all of them again if it is kept.
+        let factor = if self.with_text { 3 } else { 1 };
+        let most = store.n_bytes() * factor / MOST_BUCKETS;
+        let route = Route::new(stretches, datasets, most.max(self.limits.bucket) / factor)?;
+        let buckets = Buckets::new(route.buckets.len(), self.limits.buckets, self.scratch);
+        self.encode(store, &route, &buckets, last)?;
+
+        let mut numbers = 0..route.buckets.len();
+        in_order::run(
+            self.threads,
+            || numbers.next().map(|i| anyhow::Ok((i, buckets.take(i)?))).transpose(),
+            || {
+                |(i, chunks): (usize, Vec<Vec<u8>>)| {
+                    let bucket = &route.buckets[i];
+                    let (format, filter) = (self.format, self.filter);
+                    let assembled = assemble::documents(
+                        bucket,
+                        &chunks,
+                        stretches,
+                        datasets,
+                        format,
+                        filter,
+                        self.with_text,
+                    )?;
+                    Ok((bucket, assembled))
                 }
-                for (i, outcome) in (next * CHUNK..).zip(outcomes) {
-                    if take(i, outcome)?.is_break() {
-                        return Ok(());
-                    }
-                }
-            }
-            Ok(())
-        })
+            },
+            |(bucket, assembled)| take(bucket, assembled),
+        )
     }
 
-    fn work(&self, tasks: Receiver<(usize, &[Planned<'_>])>, results: Sender<Finished>) {
-        let alarm = Alarm(results);
-        let mut encoder = self.tokenizer.encoder();
-        for (chunk, samples) in tasks {
-            let outcome = |planned: &Planned<'_>| {
-                let document = encode::document(*planned, &mut encoder, self.with_text);
-                match self.filter.refuses(&document) {
-                    Some(reason) => Outcome::Refused(reason),
-                    None => Outcome::Kept(document),
+    fn encode(
+        &self,
+        store: &Store,
+        route: &Route,
+        buckets: &Buckets<'_>,
+        last: bool,
+    ) -> anyhow::Result<()> {
+        let progress = Progress::new("encoding", route.uses.len() as u64, Unit::Count("samples"));
+        let mut blocks = 0..store.n_blocks();
+        in_order::run(
+            self.threads,
+            || {
+                let used = |block: &usize| !route.uses_of(store.pieces_of(*block)).is_empty();
+                let block = blocks.by_ref().find(used);
+                block.map(|block| anyhow::Ok((block, store.read(block, last)?))).transpose()
+            },
+            || {
+                let mut encoder = PieceEncoder::new(self.tokenizer, self.format, self.with_text);
+                let mut records = Vec::new();
+                move |(block, bytes): (usize, Vec<u8>)| {
+                    records.clear();
+                    let pieces = store.pieces_of(block);
+                    let mut uses = route.uses_of(pieces.clone()).iter().peekable();
+                    let n = uses.len();
+                    let mut ends = Vec::with_capacity(n);
+                    for (piece, packed) in pieces.zip(store::each(&bytes)) {
+                        // Where a piece goes to several slots, it is encoded once for each wording.
+                        let mut encoded: Option<(usize, Option<&str>)> = None;
+                        while let Some(it) = uses.next_if(|it| it.piece == piece) {
+                            let wording = route.wording_of(it.slot);
+                            let start = records.len();
+                            match encoded {
+                                Some((from, known)) if known == wording => {
+                                    records.extend_from_within(from..start);
+                                    encode::set_slot(&mut records[start..], it.slot);
+                                }
+                                _ => encoder.encode(packed, it.slot, wording, &mut records),
+                            }
+                            encoded = Some((start, wording));
+                            ends.push((route.bucket_of(it.slot), start, records.len()));
+                        }
+                    }
+                    buckets.push(ends.iter().map(|&(bucket, a, b)| (bucket, &records[a..b])))?;
+                    Ok(n)
                 }
-            };
-            let outcomes = samples.iter().map(outcome).collect();
-            if alarm.0.send(Some((chunk, outcomes))).is_err() {
-                // Nobody listens any more: the run was stopped.
-                return;
-            }
-        }
-    }
-}
-
-/// A chunk's number and what became of its samples; `None` from a thread that panics.
-type Finished = Option<(usize, Vec<Outcome>)>;
-
-/// Tells of a panic, so that nobody waits for a chunk that never comes.
-struct Alarm(Sender<Finished>);
-
-impl Drop for Alarm {
-    fn drop(&mut self) {
-        if thread::panicking() {
-            let _ = self.0.send(None);
-        }
+            },
+            |n| {
+                progress.inc(n as u64);
+                Ok(ControlFlow::Continue(()))
+            },
+        )?;
+        progress.finish();
+        Ok(())
     }
 }

@@ -1,17 +1,15 @@
 //! What a loader makes of a row: a conversation, or a text to model as it is.
 
 use shards::Role;
-use text::{Conversation, Message, Segment, chatml};
+use text::{Conversation, Message};
 
-/// One document to be.
+/// One document to be, or a part of one.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Sample {
     /// A dialogue, which the template turns into text.
     Conversation(Conversation),
-    /// A question of which the wording is drawn when it is written, and its answer.
+    /// A question of which the wording is drawn when it is written, and its answer; the wordings are the dataset's.
     Worded {
-        /// The wordings to choose from; `{}` stands for the text.
-        wordings: &'static [&'static str],
         /// What the question is about.
         text: String,
         /// The answer.
@@ -55,31 +53,5 @@ impl Sample {
             }
         }
         self
-    }
-
-    /// How many wordings there are to draw from; 0 if there is nothing to draw.
-    #[must_use]
-    pub fn wordings(&self) -> usize {
-        match self {
-            Self::Worded { wordings, .. } => wordings.len(),
-            Self::Conversation(_) | Self::PlainText(_) => 0,
-        }
-    }
-
-    /// The stretches to encode, with the wording that was drawn.
-    #[must_use]
-    pub fn segments(&self, wording: usize) -> Vec<Segment> {
-        match self {
-            Self::Conversation(conversation) => chatml::segments(conversation),
-            Self::Worded { wordings, text, answer } => {
-                let question = wordings[wording].replacen("{}", text, 1);
-                let messages = vec![
-                    Message::new(Role::User, question),
-                    Message::new(Role::Assistant, answer.as_str()),
-                ];
-                chatml::segments(&Conversation { system: None, messages })
-            }
-            Self::PlainText(text) => vec![Segment { role: Role::Context, text: text.clone() }],
-        }
     }
 }

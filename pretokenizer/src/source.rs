@@ -1,15 +1,16 @@
 //! Files -> rows.
 //!
 //! In: a file of rows - a JSON array, JSON lines, parquet, an arrow file or stream, any of them gzipped - or a
-//! Hugging Face dataset folder of such files. Out: one typed value per row, in the order of the file.
+//! Hugging Face dataset folder of such files. Out: one typed value per row, in the order of the file, as a stream: a few
+//! blocks of rows are in memory, whatever the size of the file.
 //!
 //! Invariants: what a file is, its first bytes say, never its name; a row that cannot be read is an error that names
 //! file, row and field; the order of the rows does not depend on the number of threads.
 
-pub mod content; // path -> bytes, unpacked
-pub mod json; // bytes -> one slice per row
-pub mod columns; // parquet and arrow -> one JSON value per row
-pub mod rows; // slices and values -> typed rows, in parallel
+pub mod content; // path -> bytes, unpacked, from the first to the last
+pub mod json; // bytes -> blocks of rows, one slice per row
+pub mod columns; // parquet and arrow -> batches, one JSON value per row
+pub mod rows; // blocks and batches -> typed rows, in parallel
 pub mod repository; // `org/name` -> the files of a split
 
-pub use rows::{PickColumns, Reader};
+pub use rows::{PickColumns, Reader, RowPlace, typed};

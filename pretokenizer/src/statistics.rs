@@ -3,8 +3,7 @@
 use std::collections::BTreeMap;
 use std::fmt::Write;
 
-use crate::encode::Document;
-use crate::filter::Reason;
+use crate::filter::{Length, Reason};
 use crate::mix::Plan;
 use crate::python;
 
@@ -25,11 +24,11 @@ pub struct Counts {
 
 impl Counts {
     /// Counts a document.
-    pub fn keep(&mut self, document: &Document) {
-        let length = document.tokens.len() as u64;
+    pub fn keep(&mut self, document: Length) {
+        let length = document.tokens as u64;
         self.documents += 1;
         self.tokens += length;
-        self.assistant_tokens += document.assistant_tokens() as u64;
+        self.assistant_tokens += document.assistant_tokens as u64;
         let (min, max) = self.lengths.unwrap_or((length, length));
         self.lengths = Some((min.min(length), max.max(length)));
     }

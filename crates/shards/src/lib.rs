@@ -29,4 +29,4 @@ pub use layout::IndexKind;
 pub use manifest::Manifest;
 pub use reader::{Document, PairReader, ReadError};
 pub use role::Role;
-pub use writer::PairWriter;
+pub use writer::{Batch, Format, PairWriter};

@@ -14,31 +14,151 @@ use crate::role::Role;
 /// The reference gives roles a vocabulary of 16, which is why they are 16 bits wide.
 const ROLE_VOCABULARY: u32 = 16;
 
+/// How tokens and roles are stored.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Format {
+    kind: IndexKind,
+    text: Element,
+    role: Element,
+}
+
+/// Documents in the form in which they are stored, ready to be appended: they can be made on any thread.
+#[derive(Debug, Clone)]
+pub struct Batch {
+    format: Format,
+    text: Vec<u8>,
+    role: Vec<u8>,
+    /// In tokens.
+    sizes: Vec<u32>,
+    /// Tokens of all documents that are ended.
+    n_tokens: usize,
+}
+
 /// Writes the four files of a split.
 #[derive(Debug)]
 pub struct PairWriter {
+    format: Format,
     text: Half,
     role: Half,
     sizes: Vec<u32>,
-    kind: IndexKind,
+    /// For [`PairWriter::push`].
+    batch: Batch,
 }
 
 #[derive(Debug)]
 struct Half {
-    element: Element,
     bin: AtomicFile,
     idx: PathBuf,
-    bytes: Vec<u8>,
+}
+
+impl Format {
+    /// For ids below `vocab_size`.
+    #[must_use]
+    pub fn new(kind: IndexKind, vocab_size: u32) -> Self {
+        let text = Element::for_vocabulary(kind, vocab_size);
+        Self { kind, text, role: Element::for_vocabulary(kind, ROLE_VOCABULARY) }
+    }
+
+    /// Bytes of a token.
+    #[must_use]
+    pub const fn token_bytes(self) -> usize {
+        self.text.bytes()
+    }
+
+    /// Appends tokens as they are stored.
+    ///
+    /// # Panics
+    ///
+    /// If an id does not fit the width that the vocabulary asked for.
+    pub fn write_tokens(self, tokens: &[u32], out: &mut Vec<u8>) {
+        match self.text {
+            Element::U16 => {
+                let narrow = |id: &u32| {
+                    u16::try_from(*id).expect("ids are below the vocabulary's size").to_le_bytes()
+                };
+                out.extend(tokens.iter().flat_map(narrow));
+            }
+            Element::I32 => out.extend(tokens.iter().flat_map(|id| id.to_le_bytes())),
+        }
+    }
+}
+
+impl Batch {
+    /// No documents yet.
+    #[must_use]
+    pub fn new(format: Format) -> Self {
+        Self { format, text: Vec::new(), role: Vec::new(), sizes: Vec::new(), n_tokens: 0 }
+    }
+
+    /// Makes room for so many bytes of tokens.
+    pub fn reserve(&mut self, token_bytes: usize) {
+        self.text.reserve(token_bytes);
+        self.role.reserve(token_bytes / self.format.token_bytes() * self.format.role.bytes());
+    }
+
+    fn clear(&mut self) {
+        self.text.clear();
+        self.role.clear();
+        self.sizes.clear();
+        self.n_tokens = 0;
+    }
+
+    /// How many documents there are.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.sizes.len()
+    }
+
+    /// Whether there is none.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.sizes.is_empty()
+    }
+
+    /// Appends tokens to the document that is being made, as [`Format::write_tokens`] made them.
+    pub fn push_tokens(&mut self, bytes: &[u8]) {
+        self.text.extend_from_slice(bytes);
+    }
+
+    /// Appends a role for so many tokens to the document that is being made.
+    pub fn push_role(&mut self, role: Role, n: usize) {
+        let width = self.format.role.bytes();
+        let start = self.role.len();
+        self.role.resize(start + n * width, 0);
+        for token in self.role[start..].chunks_exact_mut(width) {
+            token[0] = role.id();
+        }
+    }
+
+    /// Ends the document that is being made.
+    ///
+    /// # Panics
+    ///
+    /// If there is not one role for each of its tokens.
+    pub fn end(&mut self) -> io::Result<()> {
+        let total = self.text.len() / self.format.text.bytes();
+        assert_eq!(total, self.role.len() / self.format.role.bytes(), "one role a token");
+        let size = total - self.n_tokens;
+        let size = i32::try_from(size).map_err(|_| {
+            let message = format!("a document of {size} tokens is too long for an index");
+            io::Error::new(io::ErrorKind::InvalidData, message)
+        })?;
+        self.sizes.push(size.cast_unsigned());
+        self.n_tokens = total;
+        Ok(())
+    }
 }
 
 impl PairWriter {
     /// Begins the files with this prefix. Token ids will be below `vocab_size`.
     pub fn create(prefix: &Path, kind: IndexKind, vocab_size: u32) -> io::Result<Self> {
+        let format = Format::new(kind, vocab_size);
         Ok(Self {
-            text: Half::create(prefix, "text", Element::for_vocabulary(kind, vocab_size))?,
-            role: Half::create(prefix, "role", Element::for_vocabulary(kind, ROLE_VOCABULARY))?,
+            format,
+            text: Half::create(prefix, "text")?,
+            role: Half::create(prefix, "role")?,
             sizes: Vec::new(),
-            kind,
+            batch: Batch::new(format),
         })
     }
 
@@ -48,43 +168,51 @@ impl PairWriter {
     ///
     /// If there is not one role for each token, or a token does not fit the width that the vocabulary asked for.
     pub fn push(&mut self, tokens: &[u32], roles: &[Role]) -> io::Result<()> {
-        assert_eq!(tokens.len(), roles.len(), "one role a token");
-        self.text.push(tokens.iter().copied())?;
-        self.role.push(roles.iter().map(|role| u32::from(role.id())))?;
-        let size = i32::try_from(tokens.len()).map_err(|_| {
-            let message = format!("a document of {} tokens is too long for an index", tokens.len());
-            io::Error::new(io::ErrorKind::InvalidData, message)
-        })?;
-        self.sizes.push(size.cast_unsigned());
+        let mut batch = std::mem::replace(&mut self.batch, Batch::new(self.format));
+        batch.clear();
+        self.format.write_tokens(tokens, &mut batch.text);
+        for roles in roles.chunk_by(|a, b| a == b) {
+            batch.push_role(roles[0], roles.len());
+        }
+        batch.end()?;
+        self.append(&batch, 1)?;
+        self.batch = batch;
+        Ok(())
+    }
+
+    /// Appends the first documents of a batch.
+    ///
+    /// # Panics
+    ///
+    /// If the batch has fewer, or was made for another format.
+    pub fn append(&mut self, batch: &Batch, n_documents: usize) -> io::Result<()> {
+        assert_eq!(batch.format, self.format, "a batch is made for the files it goes to");
+        let sizes = &batch.sizes[..n_documents];
+        let n_tokens = match n_documents == batch.len() {
+            true => batch.n_tokens,
+            false => sizes.iter().map(|size| *size as usize).sum(),
+        };
+        self.text.bin.write_all(&batch.text[..n_tokens * self.format.text.bytes()])?;
+        self.role.bin.write_all(&batch.role[..n_tokens * self.format.role.bytes()])?;
+        self.sizes.extend(sizes);
         Ok(())
     }
 
     /// Finishes the four files; before this, none of them is there.
     pub fn finish(self) -> io::Result<()> {
-        for half in [self.text, self.role] {
+        let Format { kind, text, role } = self.format;
+        for (half, element) in [(self.text, text), (self.role, role)] {
             half.bin.commit()?;
-            atomic::write(&half.idx, &layout::index(self.kind, half.element, &self.sizes))?;
+            atomic::write(&half.idx, &layout::index(kind, element, &self.sizes))?;
         }
         Ok(())
     }
 }
 
 impl Half {
-    fn create(prefix: &Path, name: &str, element: Element) -> io::Result<Self> {
+    fn create(prefix: &Path, name: &str) -> io::Result<Self> {
         let bin = AtomicFile::create(&file(prefix, name, "bin"))?;
-        Ok(Self { element, bin, idx: file(prefix, name, "idx"), bytes: Vec::new() })
-    }
-
-    fn push(&mut self, values: impl Iterator<Item = u32>) -> io::Result<()> {
-        self.bytes.clear();
-        match self.element {
-            Element::U16 => {
-                let narrow = |id| u16::try_from(id).expect("ids are below the vocabulary's size");
-                self.bytes.extend(values.flat_map(|id| narrow(id).to_le_bytes()));
-            }
-            Element::I32 => self.bytes.extend(values.flat_map(u32::to_le_bytes)),
-        }
-        self.bin.write_all(&self.bytes)
+        Ok(Self { bin, idx: file(prefix, name, "idx") })
     }
 }
 

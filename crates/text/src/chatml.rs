@@ -24,24 +24,34 @@ pub struct Segment {
     pub text: String,
 }
 
-/// The turns of a conversation.
+/// The turns of a conversation: who speaks, and what is said.
+pub fn turns(conversation: &Conversation) -> impl Iterator<Item = (Role, &str)> {
+    fn given(text: &Option<String>) -> Option<&str> {
+        text.as_deref().filter(|text| !text.is_empty())
+    }
+    let system = given(&conversation.system).map(|text| (Role::System, text));
+    let messages = conversation.messages.iter().flat_map(|message| {
+        let context = given(&message.context).map(|text| (Role::Context, text));
+        context.into_iter().chain([(message.role, message.text.as_str())])
+    });
+    system.into_iter().chain(messages)
+}
+
+/// Appends the text of a turn.
+pub fn write_turn(role: Role, text: &str, out: &mut String) {
+    for part in [TURN_START, role.name(), "\n", text, TURN_END, "\n"] {
+        out.push_str(part);
+    }
+}
+
+/// The turns of a conversation, as texts to encode.
 pub fn segments(conversation: &Conversation) -> Vec<Segment> {
-    let mut turns = Vec::with_capacity(conversation.messages.len() + 1);
-    let mut turn = |role: Role, text: &str| {
-        let text = format!("{TURN_START}{}\n{text}{TURN_END}\n", role.name());
-        turns.push(Segment { role, text });
+    let segment = |(role, text)| {
+        let mut turn = String::new();
+        write_turn(role, text, &mut turn);
+        Segment { role, text: turn }
     };
-    let given = |text: &Option<String>| text.clone().filter(|text| !text.is_empty());
-    if let Some(system) = given(&conversation.system) {
-        turn(Role::System, &system);
-    }
-    for message in &conversation.messages {
-        if let Some(context) = given(&message.context) {
-            turn(Role::Context, &context);
-        }
-        turn(message.role, &message.text);
-    }
-    turns
+    turns(conversation).map(segment).collect()
 }
 
 /// What a model is given when it is to answer: the turns so far, and the head of the assistant's.

@@ -4,6 +4,7 @@ use std::thread;
 
 use clap::{Arg, ArgMatches, Command, value_parser};
 use pretokenizer::build::{self, Options};
+use pretokenizer::pipeline::Limits;
 
 use crate::commands::datamix_flags;
 
@@ -39,6 +40,7 @@ pub(crate) fn run(flags: &ArgMatches) -> anyhow::Result<()> {
     let options = Options {
         threads: flags.get_one::<u16>("threads").map_or(cores, |n| usize::from(*n)),
         max_count: max_count.map(|n| usize::try_from(*n).unwrap_or(usize::MAX)),
+        limits: Limits::default(),
     };
     build::build(&datamix_flags::datamix(flags)?, options)
 }

@@ -4,8 +4,11 @@ use serde::Deserialize;
 use shards::rng::TorchGenerator;
 
 use crate::config::sources::Alpaca;
+use crate::documents::Documents;
 use crate::loaders::{Context, Loaded, word_filter};
+use crate::piece::Piece;
 use crate::sample::Sample;
+use crate::source::typed;
 use crate::split;
 
 #[derive(Deserialize)]
@@ -20,31 +23,39 @@ pub(crate) fn load(name: &str, keys: &Alpaca, context: &mut Context<'_>) -> anyh
     let dataset =
         if name == "alpaca" { "yahma/alpaca-cleaned" } else { "sahil2801/CodeAlpaca-20k" };
     let files = context.files(dataset, None, "train")?;
-    let rows: Vec<Row> = context.reader.rows(&files)?;
-    let mut generator = TorchGenerator::new(keys.manual_seed.unwrap_or(split::DEFAULT_SEED));
-    let (train, val) = split::torch(rows.len(), context.val_split, &mut generator)?;
-    let n = rows.len();
-    let sample = |i: usize| {
-        let row = &rows[i];
-        let mut question = row.instruction.clone();
+    let piece = |row: Row| {
+        let mut question = row.instruction;
         if !row.input.is_empty() {
             question = question + "\n" + &row.input;
         }
         let accepted = word_filter::accepts(&question) && word_filter::accepts(&row.output);
-        accepted.then(|| Sample::dialogue([(question, row.output.clone())]))
+        Ok(accepted.then(|| Piece::from(Sample::dialogue([(question, row.output)]))))
     };
-    let train: Vec<_> = train.into_iter().filter_map(sample).collect();
-    let val: Vec<_> = val.into_iter().filter_map(sample).collect();
-    let dropped = n - train.len() - val.len();
-    Ok(Loaded::divided("AlpacaBaseDataset", train, val).dropping("word filter", dropped))
+    let mut samples = Vec::new();
+    context.reader.for_each(&files, typed(), piece, |place, piece| {
+        match piece {
+            Some(piece) => samples.push(Some(context.samples.push(&piece)?)),
+            None => {
+                context.samples.drop_row(place, "word filter");
+                samples.push(None);
+            }
+        }
+        Ok(())
+    })?;
+    let mut generator = TorchGenerator::new(keys.manual_seed.unwrap_or(split::DEFAULT_SEED));
+    let (train, val) = split::torch(samples.len(), context.val_split, &mut generator)?;
+    let accepted = |rows: Vec<usize>| rows.into_iter().filter_map(|i| samples[i]);
+    let mut documents: Vec<u32> = accepted(train).collect();
+    let n_train = documents.len();
+    documents.extend(accepted(val));
+    let loaded = Loaded::divided("AlpacaBaseDataset", n_train);
+    Ok(loaded.with_documents(Documents::Listed(documents)))
 }
 
 /// `alpaca_gpt4`: the separator before an input is drawn at random.
 pub(crate) fn gpt4(context: &mut Context<'_>) -> anyhow::Result<Loaded> {
     let files = context.files("teknium/GPT4-LLM-Cleaned", None, "train")?;
-    let rows: Vec<Row> = context.reader.rows(&files)?;
-    let mut samples = Vec::with_capacity(rows.len());
-    for row in rows {
+    context.reader.for_each(&files, typed(), Ok, |_, row: Row| {
         let input = row.input.to_lowercase();
         let says_nothing = ["no input", "noinput", "n/a"].iter().any(|it| input.contains(it));
         let question = if says_nothing || row.instruction.to_lowercase().contains(&input) {
@@ -53,7 +64,8 @@ pub(crate) fn gpt4(context: &mut Context<'_>) -> anyhow::Result<Loaded> {
             let separator = *context.streams.choice(&["\n", "\n\n", " "]);
             row.instruction + separator + &row.input
         };
-        samples.push(Sample::dialogue([(question, row.output)]));
-    }
-    Ok(Loaded::whole("AlpacaGpt4", samples))
+        context.samples.push(&Sample::dialogue([(question, row.output)]).into())?;
+        Ok(())
+    })?;
+    Ok(Loaded::whole("AlpacaGpt4"))
 }

@@ -5,7 +5,7 @@ use std::sync::LazyLock;
 use regex::Regex;
 use serde::Deserialize;
 
-use crate::loaders::{Context, Loaded, word_filter};
+use crate::loaders::{Context, Loaded, Made, word_filter};
 use crate::sample::Sample;
 
 /// `dolly15k`.
@@ -23,9 +23,9 @@ pub(crate) fn english(context: &mut Context<'_>) -> anyhow::Result<Loaded> {
         context: String,
     }
     let files = context.files("OllieStanley/oa_dolly_15k", None, "train")?;
-    let rows: Vec<Row> = context.reader.rows(&files)?;
-    let rows = rows.into_iter().map(|row| (row.instruction, row.response, row.metadata.context));
-    Ok(samples("DatabricksDolly15k", rows))
+    context
+        .each(&files, |row: Row| Ok(made(row.instruction, row.response, &row.metadata.context)))?;
+    Ok(Loaded::whole("DatabricksDolly15k"))
 }
 
 /// `dolly15k_multilingual`: four languages, one after the other.
@@ -41,23 +41,18 @@ pub(crate) fn multilingual(context: &mut Context<'_>) -> anyhow::Result<Loaded> 
         let dataset = "argilla/databricks-dolly-15k-curated-multilingual";
         files.extend(context.files(dataset, None, language)?);
     }
-    let rows: Vec<Row> = context.reader.rows(&files)?;
-    let rows = rows.into_iter().map(|row| (row.instruction, row.response, row.context));
-    Ok(samples("Dolly15kMultilingual", rows))
+    context.each(&files, |row: Row| Ok(made(row.instruction, row.response, &row.context)))?;
+    Ok(Loaded::whole("Dolly15kMultilingual"))
 }
 
-/// Rows of instruction, response and context -> samples; the filter refuses empty texts as well.
-fn samples(label: &str, rows: impl ExactSizeIterator<Item = (String, String, String)>) -> Loaded {
-    let n = rows.len();
+/// The filter refuses empty texts as well.
+fn made(instruction: String, response: String, context: &str) -> Made {
     let accepts = |text: &str| !text.is_empty() && word_filter::accepts(text);
-    let samples: Vec<_> = rows
-        .filter(|(instruction, response, _)| accepts(instruction) && accepts(response))
-        .map(|(instruction, response, context)| {
-            Sample::dialogue([(instruction, response)]).with_context(&without_references(&context))
-        })
-        .collect();
-    let dropped = n - samples.len();
-    Loaded::whole(label, samples).dropping("empty or word filter", dropped)
+    if !accepts(&instruction) || !accepts(&response) {
+        return Made::Dropped("empty or word filter");
+    }
+    let sample = Sample::dialogue([(instruction, response)]);
+    Made::Sample(sample.with_context(&without_references(context)))
 }
 
 /// Takes Wikipedia's reference marks out of a passage.

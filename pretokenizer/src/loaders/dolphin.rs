@@ -1,6 +1,6 @@
 //! `dolphin-mix`: rows with the same instruction are joined to conversations.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 
 use anyhow::bail;
 use serde::Deserialize;
@@ -8,9 +8,12 @@ use shards::rng::NumpyGenerator;
 
 use crate::config::FileNames;
 use crate::config::sources::DolphinMix;
+use crate::documents::{Documents, Joined};
 use crate::loaders::{Context, Loaded};
+use crate::piece::Piece;
 use crate::python;
 use crate::sample::Sample;
+use crate::source::typed;
 
 #[derive(Deserialize)]
 struct Row {
@@ -25,9 +28,20 @@ pub(crate) fn load(keys: &DolphinMix, context: &mut Context<'_>) -> anyhow::Resu
     let named = named.unwrap_or_else(|| vec!["flan5m-alpaca-uncensored.jsonl".into()]);
     let split = keys.split.as_deref().unwrap_or("train");
     let files = context.files("ehartford/dolphin", Some(&named), split)?;
-    let mut rows: Vec<Option<Row>> =
-        context.reader.rows::<Row>(&files)?.into_iter().map(Some).collect();
-
+    // A row's question and answer are a sample, and an instruction is one: conversations list what they are made of.
+    let pair = |row: Row| {
+        let length = python::len(&row.input) + python::len(&row.output);
+        let piece = Piece::from(Sample::dialogue([(row.input, row.output)]));
+        Ok((row.instruction, piece, length))
+    };
+    let mut instructions: HashMap<String, usize> = HashMap::new();
+    let mut rows = Vec::new();
+    context.reader.for_each(&files, typed(), pair, |_, (instruction, piece, length)| {
+        let next = instructions.len();
+        let instruction = *instructions.entry(instruction).or_insert(next);
+        rows.push(Pair { sample: context.samples.push(&piece)?, instruction, length });
+        Ok(())
+    })?;
     let mut order = NumpyGenerator::new(keys.seed.unwrap_or(42)).permutation(rows.len());
     if let Some(n) = keys.num_samples.filter(|n| *n > 0) {
         if n > rows.len() {
@@ -36,33 +50,47 @@ pub(crate) fn load(keys: &DolphinMix, context: &mut Context<'_>) -> anyhow::Resu
         order.truncate(n);
     }
     // Sorted by instruction; among the rows of one instruction the shuffled order stays.
-    let mut by_instruction: BTreeMap<String, Vec<(String, String)>> = BTreeMap::new();
+    let mut by_instruction: Vec<Vec<&Pair>> = vec![Vec::new(); instructions.len()];
     for i in order {
-        let row = rows[i].take().expect("a permutation names each row once");
-        by_instruction.entry(row.instruction).or_default().push((row.input, row.output));
+        by_instruction[rows[i].instruction].push(&rows[i]);
     }
+    let instructions: BTreeMap<String, usize> = instructions.into_iter().collect();
 
     let max_length = keys.max_char_len.unwrap_or(8000);
-    let mut samples = Vec::new();
-    for (instruction, pairs) in by_instruction {
+    let mut joined = Joined::default();
+    for (instruction, number) in instructions {
+        let pairs = &by_instruction[number];
+        if pairs.is_empty() {
+            continue;
+        }
         let start = python::len(&instruction);
-        let (mut turns, mut length) = (Vec::new(), start);
-        let emit = |turns: &mut Vec<_>, samples: &mut Vec<_>| {
-            let sample = Sample::dialogue(std::mem::take(turns));
-            samples.push(sample.with_system(Some(instruction.clone())));
-        };
-        for (input, output) in pairs {
-            length += python::len(&input) + python::len(&output);
-            turns.push((input, output));
+        let system = Sample::dialogue::<String, String>([]).with_system(Some(instruction));
+        let system = context.samples.push(&system.into())?;
+        let mut length = start;
+        for pair in pairs {
+            if !joined.is_open() {
+                joined.push(system);
+            }
+            length += pair.length;
+            joined.push(pair.sample);
             if length >= max_length {
-                emit(&mut turns, &mut samples);
+                joined.end();
                 length = start;
             }
         }
-        if !turns.is_empty() {
-            emit(&mut turns, &mut samples);
+        if joined.is_open() {
+            joined.end();
         }
     }
     // The name is misspelt in the reference, and its statistics print it.
-    Ok(Loaded::whole("DolphinMix (dophin-mix)", samples))
+    let loaded = Loaded::whole("DolphinMix (dophin-mix)");
+    Ok(loaded.with_documents(Documents::Joined(joined)))
+}
+
+/// A question with its answer.
+struct Pair {
+    sample: u32,
+    instruction: usize,
+    /// Its characters.
+    length: usize,
 }

@@ -3,7 +3,7 @@
 use anyhow::bail;
 use serde::Deserialize;
 
-use crate::loaders::{Context, Loaded, word_filter};
+use crate::loaders::{Context, Loaded, Made, word_filter};
 use crate::python;
 use crate::sample::Sample;
 
@@ -31,23 +31,20 @@ pub(crate) fn load(context: &mut Context<'_>) -> anyhow::Result<Loaded> {
         |name: &str| context.files("Nebulous/gpt4all_pruned", Some(&[name.to_string()]), "train");
     let single = file("data_singleround_pruned_3.jsonl")?;
     let multi = file("data_multiround_pruned_3.jsonl")?;
-    let single: Vec<Single> = context.reader.rows(&single)?;
-    let multi: Vec<Multi> = context.reader.rows(&multi)?;
-
-    let n = single.len() + multi.len();
+    let made = |sample: Option<Sample>| {
+        sample.map_or(Made::Dropped("begins with the bot, or word filter"), Made::Sample)
+    };
     let accepts = |text: &str| !text.is_empty() && word_filter::accepts(text);
-    let mut samples: Vec<_> = single
-        .into_iter()
-        .filter(|row| accepts(&row.prompt) && accepts(&row.response))
-        .map(|row| Sample::dialogue([(row.prompt, row.response)]))
-        .collect();
-    for row in multi {
-        if let Some(turns) = turns(row.conversation)? {
-            samples.push(Sample::alternating(turns));
-        }
-    }
-    let dropped = n - samples.len();
-    Ok(Loaded::whole("Gpt4All", samples).dropping("begins with the bot, or word filter", dropped))
+    context.each(&single, |row: Single| {
+        let accepted = accepts(&row.prompt) && accepts(&row.response);
+        let sample = accepted.then(|| Sample::dialogue([(row.prompt, row.response)]));
+        Ok(made(sample))
+    })?;
+    context.each(&multi, |row: Multi| {
+        let sample = turns(row.conversation)?.map(Sample::alternating);
+        Ok(made(sample))
+    })?;
+    Ok(Loaded::whole("Gpt4All"))
 }
 
 /// The turns of a conversation; consecutive lines of one speaker are one turn.

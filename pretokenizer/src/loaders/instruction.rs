@@ -6,7 +6,9 @@ use shards::rng::PythonRandom;
 use crate::config::FileNames;
 use crate::config::names::INSTRUCTION;
 use crate::config::sources::Instruction;
+use crate::documents::{Documents, Joined};
 use crate::loaders::{Context, Loaded, word_filter};
+use crate::piece::Piece;
 use crate::python;
 use crate::sample::Sample;
 
@@ -26,43 +28,55 @@ pub(crate) fn load(
     let files = context.files(dataset, named.as_deref(), "train")?;
     let question = keys.instruction_column.as_deref().unwrap_or(columns[0]);
     let answer = keys.response_column.as_deref().unwrap_or(columns[1]);
-    let mut rows = context.reader.columns(&files, [question, answer])?;
-    // The reference shuffles always, with a stream of its own.
+    let judged = |row: [Option<String>; 2]| {
+        Ok(match row {
+            [Some(question), Some(answer)]
+                if !python::strip(&question).is_empty() && !python::strip(&answer).is_empty() =>
+            {
+                if word_filter::accepts(&question) && word_filter::accepts(&answer) {
+                    let length = python::len(&question) + python::len(&answer);
+                    Ok((Piece::from(Sample::dialogue([(question, answer)])), length))
+                } else {
+                    Err("word filter")
+                }
+            }
+            _ => Err("empty"),
+        })
+    };
+    let mut rows = Vec::new();
+    context.reader.for_each_columns(&files, [question, answer], judged, |place, judged| {
+        match judged {
+            Ok((piece, length)) => rows.push(Some((context.samples.push(&piece)?, length))),
+            Err(reason) => {
+                context.samples.drop_row(place, reason);
+                rows.push(None);
+            }
+        }
+        Ok(())
+    })?;
+    // The reference shuffles always, with a stream of its own, and all rows, those that it then leaves out as well.
     PythonRandom::new(keys.seed.unwrap_or(42)).shuffle(&mut rows);
-
-    let (mut empty, mut refused) = (0, 0);
-    let pairs = rows.into_iter().filter_map(|row| match row {
-        [Some(question), Some(answer)]
-            if !python::strip(&question).is_empty() && !python::strip(&answer).is_empty() =>
-        {
-            let accepted = word_filter::accepts(&question) && word_filter::accepts(&answer);
-            refused += usize::from(!accepted);
-            accepted.then_some((question, answer))
-        }
-        _ => {
-            empty += 1;
-            None
-        }
-    });
-    let samples = fill(pairs, keys.fill_min_length);
-    let label = format!("InstructionDataset ({name})");
-    Ok(Loaded::whole(label, samples).dropping("empty", empty).dropping("word filter", refused))
+    let pairs = rows.into_iter().flatten();
+    let documents = match keys.fill_min_length {
+        None => Documents::Listed(pairs.map(|(sample, _)| sample).collect()),
+        Some(min_length) => Documents::Joined(fill(pairs, min_length)),
+    };
+    Ok(Loaded::whole(format!("InstructionDataset ({name})")).with_documents(documents))
 }
 
 /// Joins pairs until a conversation has more characters than asked for; the last one may have fewer.
-fn fill(pairs: impl Iterator<Item = (String, String)>, min_length: Option<usize>) -> Vec<Sample> {
-    let mut samples = Vec::new();
-    let (mut group, mut length) = (Vec::new(), 0);
-    for (question, answer) in pairs {
-        length += python::len(&question) + python::len(&answer);
-        group.push((question, answer));
-        if min_length.is_none_or(|min_length| min_length < length) {
-            samples.push(Sample::dialogue(std::mem::take(&mut group)));
-            length = 0;
+fn fill(pairs: impl Iterator<Item = (u32, usize)>, min_length: usize) -> Joined {
+    let (mut joined, mut total) = (Joined::default(), 0);
+    for (sample, length) in pairs {
+        total += length;
+        joined.push(sample);
+        if min_length < total {
+            joined.end();
+            total = 0;
         }
     }
-    if !group.is_empty() {
-        samples.push(Sample::dialogue(group));
+    if joined.is_open() {
+        joined.end();
     }
-    samples
+    joined
 }

@@ -4,71 +4,146 @@ pub mod row; // one line of an export: a tree, or a message
 pub mod tree; // rows -> trees whose messages know their parents
 pub mod threads; // a tree -> the conversations to train on
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 
 use anyhow::bail;
 use cli::print;
 use shards::rng::TorchGenerator;
 
 use crate::config::sources::OasstExport;
+use crate::documents::{Documents, Joined};
 use crate::loaders::oasst::row::Row;
-use crate::loaders::oasst::tree::{Tree, Trees};
-use crate::loaders::{Context, Loaded};
-use crate::sample::Sample;
-use crate::source::repository;
+use crate::loaders::oasst::tree::{Reply, Tree, TreeInRows};
+use crate::loaders::{Context, Loaded, Samples};
+use crate::piece::Piece;
+use crate::source::{RowPlace, repository, typed};
 use crate::split;
 
 /// Loads the export of a file, or the dataset.
 pub(crate) fn export(keys: &OasstExport, context: &mut Context<'_>) -> anyhow::Result<Loaded> {
-    let rows: Vec<Row> = match &keys.input_file_path {
-        Some(path) => context.reader.rows(&[context.data_path.join(path)])?,
+    let files = match &keys.input_file_path {
+        Some(path) => vec![context.data_path.join(path)],
         None => {
             let dataset = keys.hf_dataset_name.as_deref().unwrap_or("OpenAssistant/oasst1");
             let mut files = repository::split_files(dataset, "train")?;
             files.extend(repository::split_files(dataset, "validation")?);
-            context.reader.rows(&files)?
+            files
         }
     };
-    let mut trees = Trees::default();
-    for row in rows {
-        trees.add(row)?;
-    }
     let languages: Vec<&str> = keys.lang.as_deref().unwrap_or("en").split(',').collect();
-    let (mut used, mut dropped) = (Vec::new(), BTreeMap::<_, usize>::new());
-    let trees = trees.into_trees();
-    warn_of_unknown_languages(&trees, &languages);
-    for tree in trees {
-        match refused(&tree, &languages) {
-            Some(reason) => *dropped.entry(reason).or_default() += 1,
-            None => used.push(tree),
+    let judge = |tree: &Tree| Judged::of(tree, &languages, keys.top_k);
+    let read = |row| {
+        Ok(match row {
+            Row::Tree { id, state, prompt } => {
+                Part::Whole(judge(&Tree::of_nested(id, state, prompt)?)?)
+            }
+            Row::Message { tree_state, parent_id: None, node } => {
+                Part::Prompt(TreeInRows::of_prompt(tree_state, node)?)
+            }
+            Row::Message { parent_id: Some(parent_id), node, .. } => {
+                Part::Reply(Reply { parent_id, node })
+            }
+        })
+    };
+    let mut trees = Trees::default();
+    // The tree whose messages come row by row, and where its prompt stands.
+    let mut open: Option<(RowPlace<'_>, TreeInRows)> = None;
+    context.reader.for_each(&files, typed(), read, |place, part| {
+        let (next, whole) = match part {
+            Part::Reply(reply) => return TreeInRows::add(open.as_mut().map(|it| &mut it.1), reply),
+            Part::Prompt(tree) => (Some((place, tree)), None),
+            Part::Whole(judged) => (None, Some(judged)),
+        };
+        if let Some((place, tree)) = std::mem::replace(&mut open, next) {
+            trees.take(place, judge(&tree.tree)?, &mut context.samples)?;
         }
+        if let Some(judged) = whole {
+            trees.take(place, judged, &mut context.samples)?;
+        }
+        Ok(())
+    })?;
+    if let Some((place, tree)) = open {
+        trees.take(place, judge(&tree.tree)?, &mut context.samples)?;
     }
-    let trees = used;
-    if trees.is_empty() {
-        let n: usize = dropped.values().sum();
+    let Trees { threads, n_trees, languages: there } = trees;
+    warn_of_unknown_languages(&there, &languages);
+    if threads.is_empty() {
         bail!(
-            "none of the {n} trees is ready for export, reviewed and in one of the languages {languages:?}"
+            "none of the {n_trees} trees is ready for export, reviewed and in one of the languages {languages:?}"
         );
     }
 
     let mut generator = TorchGenerator::new(keys.manual_seed.unwrap_or(split::DEFAULT_SEED));
     // Trees without a thread count here, too: the split depends on their number.
-    let (train, val) = split::torch(trees.len(), context.val_split, &mut generator)?;
-    let samples = |indices: Vec<usize>| -> anyhow::Result<Vec<Sample>> {
-        let mut samples = Vec::new();
-        for i in indices {
-            samples.extend(threads::samples(&trees[i], keys.top_k)?);
+    let (train, val) = split::torch(threads.len(), context.val_split, &mut generator)?;
+    let samples = |trees: Vec<usize>| trees.into_iter().flat_map(|i| threads.samples(i).to_vec());
+    let mut documents: Vec<u32> = samples(train).collect();
+    let n_train = documents.len();
+    documents.extend(samples(val));
+    Ok(Loaded::divided("ListDataset", n_train).with_documents(Documents::Listed(documents)))
+}
+
+/// What a row gives.
+enum Part {
+    /// A tree.
+    Whole(Judged),
+    /// A tree of which the other messages are the rows behind this one.
+    Prompt(TreeInRows),
+    /// A message of the last tree.
+    Reply(Reply),
+}
+
+/// A tree of which is known what becomes of it.
+struct Judged {
+    language: Option<String>,
+    /// Its conversations, or why it is not used.
+    threads: Result<Vec<Piece>, &'static str>,
+}
+
+impl Judged {
+    fn of(tree: &Tree, languages: &[&str], top_k: Option<i64>) -> anyhow::Result<Self> {
+        let language = tree.messages[0].lang.clone();
+        let threads = match refused(tree, languages) {
+            Some(reason) => Err(reason),
+            None => Ok(threads::samples(tree, top_k)?.iter().map(Piece::of).collect()),
+        };
+        Ok(Self { language, threads })
+    }
+}
+
+/// The trees so far.
+#[derive(Default)]
+struct Trees {
+    /// The conversations of each tree that is used.
+    threads: Joined,
+    n_trees: usize,
+    languages: BTreeSet<String>,
+}
+
+impl Trees {
+    fn take(
+        &mut self,
+        place: RowPlace<'_>,
+        judged: Judged,
+        samples: &mut Samples<'_>,
+    ) -> anyhow::Result<()> {
+        self.n_trees += 1;
+        self.languages.extend(judged.language);
+        match judged.threads {
+            Err(reason) => samples.drop_row(place, reason),
+            Ok(threads) => {
+                for piece in threads {
+                    self.threads.push(samples.push(&piece)?);
+                }
+                self.threads.end();
+            }
         }
-        Ok(samples)
-    };
-    let loaded = Loaded::divided("ListDataset", samples(train)?, samples(val)?);
-    Ok(dropped.into_iter().fold(loaded, |loaded, (reason, n)| loaded.dropping(reason, n)))
+        Ok(())
+    }
 }
 
 /// A language that no tree has is probably misspelt.
-fn warn_of_unknown_languages(trees: &[Tree], languages: &[&str]) {
-    let there: BTreeSet<&str> =
-        trees.iter().filter_map(|tree| tree.messages[0].lang.as_deref()).collect();
+fn warn_of_unknown_languages(there: &BTreeSet<String>, languages: &[&str]) {
     for language in languages.iter().filter(|it| !there.contains(**it)) {
         let there: Vec<_> = there.iter().map(|it| format!("`{it}`")).collect();
         print::note(format!(

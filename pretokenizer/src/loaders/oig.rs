@@ -10,9 +10,12 @@ use shards::rng::TorchGenerator;
 
 use crate::config::Key;
 use crate::config::sources::Oig;
+use crate::documents::{Documents, Joined};
 use crate::loaders::{Context, Loaded};
+use crate::piece::Piece;
 use crate::python;
 use crate::sample::Sample;
+use crate::source::typed;
 use crate::split;
 
 #[derive(Deserialize)]
@@ -27,31 +30,37 @@ pub(crate) fn load(keys: &Oig, context: &mut Context<'_>) -> anyhow::Result<Load
     })?;
     let name = url.rsplit('/').next().unwrap_or(url);
     let file = Path::new(keys.cache_dir.as_deref().unwrap_or(".cache/")).join(name);
-    let rows: Vec<Row> = context.reader.rows(&[file])?;
-    let n = rows.len();
-    let mut conversations: Vec<Vec<String>> =
-        rows.into_iter().filter_map(|row| turns(&row.text?)).collect();
-    let dropped = n - conversations.len();
+    let piece = |row: Row| {
+        let turns = row.text.as_deref().and_then(turns);
+        Ok(turns.map(|turns| {
+            let length = turns.iter().map(|turn| python::len(turn)).sum::<usize>();
+            (Piece::from(Sample::alternating(turns)), length)
+        }))
+    };
+    let mut lengths = Vec::new();
+    context.reader.for_each(&[file], typed(), piece, |place, piece| {
+        match piece {
+            Some((piece, length)) => lengths.push((context.samples.push(&piece)?, length)),
+            None => context.samples.drop_row(place, "no text, or not of human and bot in turn"),
+        }
+        Ok(())
+    })?;
 
     let mut generator = TorchGenerator::new(keys.manual_seed.unwrap_or(split::DEFAULT_SEED));
-    let order = generator.randperm(conversations.len());
-    let shuffled = order.into_iter().map(|i| std::mem::take(&mut conversations[i]));
+    let order = generator.randperm(lengths.len());
+    let shuffled = order.into_iter().map(|i| lengths[i]);
     let mut joined = match keys.min_length {
-        None => join(shuffled, 1000),
-        Some(Key::Set(min_length)) => join(shuffled, min_length),
-        Some(Key::Null | Key::Absent) => shuffled.collect(),
+        None => join(shuffled, Some(1000)),
+        Some(Key::Set(min_length)) => join(shuffled, Some(min_length)),
+        Some(Key::Null | Key::Absent) => join(shuffled, None),
     };
     if let Some(max_count) = keys.max_count {
         joined.truncate(max_count);
     }
     let (train, val) = split::torch(joined.len(), context.val_split, &mut generator)?;
-    let mut part = |indices: Vec<usize>| {
-        let turns = indices.into_iter().map(|i| std::mem::take(&mut joined[i]));
-        turns.map(Sample::alternating).collect::<Vec<_>>()
-    };
-    let (train, val) = (part(train), part(val));
-    let loaded = Loaded::divided("ListDataset", train, val);
-    Ok(loaded.dropping("no text, or not of human and bot in turn", dropped))
+    let n_train = train.len();
+    let joined = joined.in_order(train.into_iter().chain(val));
+    Ok(Loaded::divided("ListDataset", n_train).with_documents(Documents::Joined(joined)))
 }
 
 /// The turns of a text; `None` if they do not begin with the human and end with the bot.
@@ -87,19 +96,24 @@ fn turns(text: &str) -> Option<Vec<String>> {
     (role == "<bot>" && turns.len() % 2 == 0).then_some(turns)
 }
 
-/// Joins conversations until they have so many characters; the last one may have fewer, and there is always one.
-fn join(conversations: impl Iterator<Item = Vec<String>>, min_length: usize) -> Vec<Vec<String>> {
-    let mut joined = Vec::new();
-    let (mut current, mut length) = (Vec::new(), 0);
-    for conversation in conversations {
-        if length >= min_length {
-            joined.push(std::mem::take(&mut current));
-            length = 0;
+/// Joins conversations until they have so many characters; the last one may have fewer, and there is always one. Without
+/// a least length, each of them stays alone.
+fn join(conversations: impl Iterator<Item = (u32, usize)>, min_length: Option<usize>) -> Joined {
+    let (mut joined, mut total) = (Joined::default(), 0);
+    for (sample, length) in conversations {
+        if min_length.is_some_and(|min_length| total >= min_length) {
+            joined.end();
+            total = 0;
         }
-        length += conversation.iter().map(|turn| python::len(turn)).sum::<usize>();
-        current.extend(conversation);
+        total += length;
+        joined.push(sample);
+        if min_length.is_none() {
+            joined.end();
+        }
     }
-    joined.push(current);
+    if min_length.is_some() {
+        joined.end();
+    }
     joined
 }
 

@@ -13,7 +13,7 @@ use serde::{Deserialize, Deserializer};
 use crate::config::FileNames;
 use crate::config::sources::{BestOfMegacode, OrcaChat};
 use crate::loaders::coerced::Text;
-use crate::loaders::{Context, Loaded};
+use crate::loaders::{Context, Loaded, Made};
 use crate::sample::Sample;
 use crate::source::repository;
 
@@ -34,13 +34,12 @@ pub(crate) fn chat(keys: &OrcaChat, context: &mut Context<'_>) -> anyhow::Result
     let named = keys.data_files.as_ref().map(|FileNames(names)| names.clone()).or(default_file);
     let files = context.files(dataset, named.as_deref(), "train")?;
     let rows_per_conv = keys.rows_per_conv.unwrap_or(1);
-    let rows: Vec<Row> = context.reader.rows(&files)?;
-    let sample = |row: Row| {
+    context.each(&files, |row: Row| {
         let turns = row.conversation.take(rows_per_conv);
-        Sample::dialogue(turns.map(|it| (it.input, it.output)))
-            .with_system(row.instruction.map(String::from))
-    };
-    Ok(Loaded::whole("OrcaChat (orca-chat)", rows.into_iter().map(sample).collect()))
+        let sample = Sample::dialogue(turns.map(|it| (it.input, it.output)));
+        Ok(Made::Sample(sample.with_system(row.instruction.map(String::from))))
+    })?;
+    Ok(Loaded::whole("OrcaChat (orca-chat)"))
 }
 
 /// `bestofmegacode`.
@@ -54,12 +53,11 @@ pub(crate) fn megacode(keys: &BestOfMegacode, context: &mut Context<'_>) -> anyh
     let named = keys.data_files.as_ref().map(|FileNames(names)| names.as_slice());
     let files = context.files(dataset, named, "train")?;
     let rows_per_conv = keys.rows_per_conv.unwrap_or(1);
-    let rows: Vec<Row> = context.reader.rows(&files)?;
-    let sample = |row: Row| {
+    context.each(&files, |row: Row| {
         let turns = row.conversation.take(rows_per_conv);
-        Sample::dialogue(turns.map(|it| (it.user, it.assistant)))
-    };
-    Ok(Loaded::whole("BestOfMegacode (bestofmegacode)", rows.into_iter().map(sample).collect()))
+        Ok(Made::Sample(Sample::dialogue(turns.map(|it| (it.user, it.assistant)))))
+    })?;
+    Ok(Loaded::whole("BestOfMegacode (bestofmegacode)"))
 }
 
 const ORCA_BEST: &str = "shahules786/orca-best";

@@ -5,6 +5,7 @@
 
 use crate::config::sources::PlainText;
 use crate::loaders::{Context, Loaded};
+use crate::piece::Piece;
 use crate::python;
 use crate::sample::Sample;
 
@@ -22,15 +23,18 @@ pub(crate) fn load(
     let files = context.files(dataset, None, "train")?;
     let size = keys.max_chunk_size.unwrap_or(65_536);
     anyhow::ensure!(size > 0, "`max_chunk_size: 0` leaves no text");
-    let mut samples = Vec::new();
-    for [text] in context.reader.columns(&files, [column])? {
+    let pieces = |[text]: [Option<String>; 1]| {
         let text = text.unwrap_or_default();
-        let mut rest = text.as_str();
+        let (mut pieces, mut rest) = (Vec::new(), text.as_str());
         while !rest.is_empty() {
             let piece = python::prefix(rest, size);
-            samples.push(Sample::PlainText(piece.to_string()));
+            pieces.push(Piece::from(Sample::PlainText(piece.to_string())));
             rest = &rest[piece.len()..];
         }
-    }
-    Ok(Loaded::whole(label, samples))
+        Ok(pieces)
+    };
+    context.reader.for_each_columns(&files, [column], pieces, |_, pieces| {
+        pieces.iter().try_for_each(|piece| context.samples.push(piece).map(drop))
+    })?;
+    Ok(Loaded::whole(label))
 }

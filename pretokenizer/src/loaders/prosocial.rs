@@ -3,7 +3,9 @@
 use serde::Deserialize;
 
 use crate::loaders::{Context, Loaded};
+use crate::piece::Piece;
 use crate::sample::Sample;
+use crate::source::typed;
 
 const DATASET: &str = "Englishman2022/prosocial-dialog-filtered";
 const FILE: &str = "train.json";
@@ -16,12 +18,14 @@ pub(crate) fn dialogue(context: &mut Context<'_>) -> anyhow::Result<Loaded> {
         rots: Vec<String>,
     }
     let files = context.files(DATASET, Some(&[FILE.to_string()]), "train")?;
-    let rows: Vec<Row> = context.reader.rows(&files)?;
-    let mut samples = Vec::new();
-    for Row { context, rots } in rows {
-        samples.extend(rots.into_iter().map(|rot| Sample::alternating([context.clone(), rot])));
-    }
-    Ok(Loaded::whole("ProsocialDialogue (prosocial_dialogue)", samples))
+    let pieces = |Row { context, rots }: Row| {
+        let samples = rots.into_iter().map(|rot| Sample::alternating([context.clone(), rot]));
+        Ok(samples.map(Piece::from).collect::<Vec<_>>())
+    };
+    context.reader.for_each(&files, typed(), pieces, |_, pieces| {
+        pieces.iter().try_for_each(|piece| context.samples.push(piece).map(drop))
+    })?;
+    Ok(Loaded::whole("ProsocialDialogue (prosocial_dialogue)"))
 }
 
 /// `explain_prosocial`: a sample per annotation with its reason; the wording is drawn while the rows are read.
@@ -33,9 +37,7 @@ pub(crate) fn explanations(context: &mut Context<'_>) -> anyhow::Result<Loaded> 
         safety_annotation_reasons: Vec<String>,
     }
     let files = context.files(DATASET, Some(&[FILE.to_string()]), "train")?;
-    let rows: Vec<Row> = context.reader.rows(&files)?;
-    let mut samples = Vec::new();
-    for row in rows {
+    context.reader.for_each(&files, typed(), Ok, |_, row: Row| {
         let said = &row.context;
         for (a, r) in row.safety_annotations.iter().zip(&row.safety_annotation_reasons) {
             let because = format!("This sentence is {a} because {r}");
@@ -51,8 +53,9 @@ pub(crate) fn explanations(context: &mut Context<'_>) -> anyhow::Result<Loaded> 
                     format!("We need to be {a} of this sentence because {r}"),
                 ),
             };
-            samples.push(Sample::alternating([question, answer]));
+            context.samples.push(&Sample::alternating([question, answer]).into())?;
         }
-    }
-    Ok(Loaded::whole("ProsocialDialogueExplaination (explain_prosocial)", samples))
+        Ok(())
+    })?;
+    Ok(Loaded::whole("ProsocialDialogueExplaination (explain_prosocial)"))
 }

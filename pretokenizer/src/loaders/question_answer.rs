@@ -4,7 +4,7 @@ use serde::Deserialize;
 
 use crate::config::sources::Summaries;
 use crate::loaders::coerced::Text;
-use crate::loaders::{Context, Loaded};
+use crate::loaders::{Context, Loaded, Made};
 use crate::sample::Sample;
 
 /// `gpteacher_roleplay`: a JSON file below the data folder.
@@ -16,10 +16,11 @@ pub(crate) fn roleplay(context: &mut Context<'_>) -> anyhow::Result<Loaded> {
         response: Text,
     }
     let file = context.data_path.join("gpteacher_roleplay__json/gpteacher_roleplay.json");
-    let rows: Vec<Row> = context.reader.rows(&[file])?;
-    let sample =
-        |row: Row| Sample::dialogue([(row.instruction, row.response)]).with_context(&row.input.0);
-    Ok(Loaded::whole("GPTeacher_Roleplay", rows.into_iter().map(sample).collect()))
+    context.each(&[file], |row: Row| {
+        let sample = Sample::dialogue([(row.instruction, row.response)]);
+        Ok(Made::Sample(sample.with_context(&row.input.0)))
+    })?;
+    Ok(Loaded::whole("GPTeacher_Roleplay"))
 }
 
 /// `joke`: a JSON lines file below the data folder.
@@ -30,9 +31,10 @@ pub(crate) fn jokes(context: &mut Context<'_>) -> anyhow::Result<Loaded> {
         explaination: Text,
     }
     let file = context.data_path.join("joke_explaination.jsonl");
-    let rows: Vec<Row> = context.reader.rows(&[file])?;
-    let sample = |row: Row| Sample::dialogue([(row.joke, row.explaination)]);
-    Ok(Loaded::whole("JokeExplaination (joke)", rows.into_iter().map(sample).collect()))
+    context.each(&[file], |row: Row| {
+        Ok(Made::Sample(Sample::dialogue([(row.joke, row.explaination)])))
+    })?;
+    Ok(Loaded::whole("JokeExplaination (joke)"))
 }
 
 /// `multi-chapter-summaries`.
@@ -45,7 +47,8 @@ pub(crate) fn summaries(keys: &Summaries, context: &mut Context<'_>) -> anyhow::
     }
     let split = keys.split.as_deref().unwrap_or("train");
     let files = context.files("shahules786/Multi-chapter-summaries", None, split)?;
-    let rows: Vec<Row> = context.reader.rows(&files)?;
-    let sample = |row: Row| Sample::dialogue([(row.prompt + &row.context, row.summary)]);
-    Ok(Loaded::whole("RAGDataset", rows.into_iter().map(sample).collect()))
+    context.each(&files, |row: Row| {
+        Ok(Made::Sample(Sample::dialogue([(row.prompt + &row.context, row.summary)])))
+    })?;
+    Ok(Loaded::whole("RAGDataset"))
 }

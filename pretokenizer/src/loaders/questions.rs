@@ -7,7 +7,7 @@ use serde::de::DeserializeOwned;
 use serde_json::Number;
 
 use crate::loaders::coerced::Text;
-use crate::loaders::{Context, Loaded};
+use crate::loaders::{Context, Loaded, Made};
 use crate::python;
 use crate::sample::Sample;
 use crate::source::repository;
@@ -65,31 +65,33 @@ fn parts<T: DeserializeOwned + Send>(
     dataset: &str,
     val: &str,
     context: &mut Context<'_>,
-    pair: impl Fn(T) -> anyhow::Result<(String, String)>,
+    pair: impl Fn(T) -> anyhow::Result<(String, String)> + Sync,
 ) -> anyhow::Result<Loaded> {
     let train = repository::split_files(dataset, "train")?;
     let val = repository::split_files(dataset, val)?;
-    let train = samples(&train, context, &pair)?;
-    Ok(Loaded::divided(LABEL, train, samples(&val, context, &pair)?))
+    samples(&train, context, &pair)?;
+    let n_train = context.samples.len() as usize;
+    samples(&val, context, &pair)?;
+    Ok(Loaded::divided(LABEL, n_train))
 }
 
 /// A dataset that the mix divides.
 fn whole<T: DeserializeOwned + Send>(
     dataset: &str,
     context: &mut Context<'_>,
-    pair: impl Fn(T) -> anyhow::Result<(String, String)>,
+    pair: impl Fn(T) -> anyhow::Result<(String, String)> + Sync,
 ) -> anyhow::Result<Loaded> {
     let files = repository::split_files(dataset, "train")?;
-    Ok(Loaded::whole(LABEL, samples(&files, context, &pair)?))
+    samples(&files, context, &pair)?;
+    Ok(Loaded::whole(LABEL))
 }
 
 fn samples<T: DeserializeOwned + Send>(
     files: &[PathBuf],
     context: &mut Context<'_>,
-    pair: &impl Fn(T) -> anyhow::Result<(String, String)>,
-) -> anyhow::Result<Vec<Sample>> {
-    let rows: Vec<T> = context.reader.rows(files)?;
-    rows.into_iter().map(|row| Ok(Sample::dialogue([pair(row)?]))).collect()
+    pair: &(impl Fn(T) -> anyhow::Result<(String, String)> + Sync),
+) -> anyhow::Result<()> {
+    context.each(files, |row| Ok(Made::Sample(Sample::dialogue([pair(row)?]))))
 }
 
 fn first(answers: Vec<Text>) -> anyhow::Result<String> {

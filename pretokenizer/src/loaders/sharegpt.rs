@@ -10,6 +10,7 @@ use crate::config::sources::Cut;
 use crate::loaders::{Context, Loaded};
 use crate::python;
 use crate::sample::Sample;
+use crate::source::typed;
 use crate::streams::Streams;
 
 /// What a human is made to say where the file has nothing.
@@ -42,17 +43,15 @@ pub(crate) fn load(name: &str, keys: &Cut, context: &mut Context<'_>) -> anyhow:
         )
     };
     let files = context.files(dataset, Some(&[file.to_string()]), "train")?;
-    let rows: Vec<Row> = context.reader.rows(&files)?;
-    let n = rows.len();
     let max_length = keys.input_max_length.unwrap_or(32_768);
-    let mut samples = Vec::with_capacity(n);
-    for row in rows {
-        if let Some(pairs) = pairs(row.conversations, max_length, context.streams)? {
-            samples.push(Sample::dialogue(pairs));
+    context.reader.for_each(&files, typed(), Ok, |place, row: Row| {
+        match pairs(row.conversations, max_length, context.streams)? {
+            Some(pairs) => drop(context.samples.push(&Sample::dialogue(pairs).into())?),
+            None => context.samples.drop_row(place, "not a dialogue of questions and answers"),
         }
-    }
-    let dropped = n - samples.len();
-    Ok(Loaded::whole(label, samples).dropping("not a dialogue of questions and answers", dropped))
+        Ok(())
+    })?;
+    Ok(Loaded::whole(label))
 }
 
 /// Questions and answers of a conversation; `None` if they do not pair up.

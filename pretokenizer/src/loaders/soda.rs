@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use serde::Deserialize;
 
 use crate::config::sources::Cut;
-use crate::loaders::{Context, Loaded};
+use crate::loaders::{Context, Loaded, Made};
 use crate::python;
 use crate::sample::Sample;
 use crate::source::repository;
@@ -13,13 +13,14 @@ use crate::source::repository;
 /// `soda`: the first message also tells the scene, and who the assistant is.
 pub(crate) fn soda(keys: &Cut, context: &mut Context<'_>) -> anyhow::Result<Loaded> {
     let files = context.files("allenai/soda", None, "train")?;
-    let rows: Vec<Scene> = context.reader.rows(&files)?;
-    let n = rows.len();
     let max_length = keys.input_max_length.unwrap_or(32_768);
-    let samples: Vec<_> =
-        rows.into_iter().filter_map(|row| row.turns(max_length)).map(Sample::alternating).collect();
-    let dropped = n - samples.len();
-    Ok(Loaded::whole("SODA (soda)", samples).dropping("not two speakers in turn", dropped))
+    context.each(&files, |row: Scene| {
+        Ok(match row.turns(max_length) {
+            Some(turns) => Made::Sample(Sample::alternating(turns)),
+            None => Made::Dropped("not two speakers in turn"),
+        })
+    })?;
+    Ok(Loaded::whole("SODA (soda)"))
 }
 
 /// `soda_dialogue`: all splits; a row may yield an empty conversation, as in the reference.
@@ -29,16 +30,15 @@ pub(crate) fn dialogue(context: &mut Context<'_>) -> anyhow::Result<Loaded> {
         conversation: String,
     }
     let files: Vec<PathBuf> = repository::all_files("emozilla/soda_synthetic_dialogue")?;
-    let rows: Vec<Row> = context.reader.rows(&files)?;
-    let sample = |row: Row| {
+    context.each(&files, |row: Row| {
         let pairs = row.conversation.split("User: ").skip(1).filter_map(|pair| {
             let (question, answer) = pair.split_once("\nAssistant: ")?;
             let one = !answer.contains("\nAssistant: ");
             one.then(|| (question.to_string(), answer.to_string()))
         });
-        Sample::dialogue(pairs.collect::<Vec<_>>())
-    };
-    Ok(Loaded::whole("SODADialogue", rows.into_iter().map(sample).collect()))
+        Ok(Made::Sample(Sample::dialogue(pairs)))
+    })?;
+    Ok(Loaded::whole("SODADialogue"))
 }
 
 #[derive(Deserialize)]

@@ -2,8 +2,10 @@
 
 use serde::Deserialize;
 
-use crate::loaders::{Context, Loaded};
+use crate::loaders::{Context, Loaded, Made};
+use crate::piece::Piece;
 use crate::sample::Sample;
+use crate::source::RowPlace;
 
 /// Ways to ask, appended to the text without a blank.
 const WORDINGS: &[&str] = &["{}TL;DR:", "{}Summarize this", "{}Give me the summary"];
@@ -23,45 +25,53 @@ const TABLE: &[(&str, &str, [&str; 2], Option<&str>)] = &[
 pub(crate) fn load(name: &str, context: &mut Context<'_>) -> anyhow::Result<Loaded> {
     let label = format!("SummarizationDataset ({name})");
     if name == "scitldr" {
-        let mut part = |split| lists("scitldr", split, context);
-        return Ok(Loaded::divided(&label, part("train")?, part("validation")?));
+        lists("scitldr", "train", context)?;
+        let n_train = context.samples.len() as usize;
+        lists("scitldr", "validation", context)?;
+        return Ok(Loaded::divided(label, n_train).with_wordings(WORDINGS));
     }
     let (_, dataset, columns, val) = TABLE
         .iter()
         .find(|(known, ..)| *known == name)
         .ok_or_else(|| anyhow::anyhow!("`{name}` is no dataset of summaries"))?;
-    let mut part = |split: &str| -> anyhow::Result<Vec<Sample>> {
+    let mut part = |split: &str| -> anyhow::Result<usize> {
         let files = context.files(dataset, None, split)?;
-        let rows = context.reader.columns(&files, *columns)?;
-        let sample = |[text, summary]: [Option<String>; 2]| {
+        let piece = |[text, summary]: [Option<String>; 2]| {
             let text = text.unwrap_or_default().replace("\n\n", "\n");
-            worded(&text, summary.unwrap_or_default())
+            Ok(Piece::from(worded(&text, summary.unwrap_or_default())))
         };
-        Ok(rows.into_iter().map(sample).collect())
+        let take = |_: RowPlace<'_>, piece| context.samples.push(&piece).map(drop);
+        context.reader.for_each_columns(&files, *columns, piece, take)?;
+        Ok(context.samples.len() as usize)
     };
-    match val {
-        Some(val) => Ok(Loaded::divided(&label, part("train")?, part(val)?)),
-        None => Ok(Loaded::whole(label, part("train")?)),
-    }
+    let n_train = part("train")?;
+    let loaded = match val {
+        Some(val) => {
+            part(val)?;
+            Loaded::divided(label, n_train)
+        }
+        None => Loaded::whole(label),
+    };
+    Ok(loaded.with_wordings(WORDINGS))
 }
 
 /// Rows of `scitldr`: both fields are lists of sentences.
-fn lists(dataset: &str, split: &str, context: &mut Context<'_>) -> anyhow::Result<Vec<Sample>> {
+fn lists(dataset: &str, split: &str, context: &mut Context<'_>) -> anyhow::Result<()> {
     #[derive(Deserialize)]
     struct Row {
         source: Vec<String>,
         target: Vec<String>,
     }
     let files = context.files(dataset, None, split)?;
-    let rows: Vec<Row> = context.reader.rows(&files)?;
-    let sample = |row: Row| worded(&row.source.join(" "), row.target.join(" "));
-    Ok(rows.into_iter().map(sample).collect())
+    context.each(&files, |row: Row| {
+        Ok(Made::Sample(worded(&row.source.join(" "), row.target.join(" "))))
+    })
 }
 
 /// The text is cut behind its 512th word, where words are what stands between single blanks.
 fn worded(text: &str, answer: String) -> Sample {
     let end = text.match_indices(' ').nth(511).map_or(text.len(), |(at, _)| at);
-    Sample::Worded { wordings: WORDINGS, text: text[..end].to_string(), answer }
+    Sample::Worded { text: text[..end].to_string(), answer }
 }
 
 #[cfg(test)]

@@ -8,6 +8,7 @@ use serde::Deserialize;
 
 use crate::loaders::{Context, Loaded};
 use crate::sample::Sample;
+use crate::source::typed;
 
 #[derive(Deserialize)]
 struct Row {
@@ -36,19 +37,18 @@ pub(crate) fn load(context: &mut Context<'_>) -> anyhow::Result<Loaded> {
         bail_input!("{}: there is no `*.jsonl` file in this folder", folder.display());
     }
     files.sort();
-    let rows: Vec<Row> = context.reader.rows(&files)?;
-    let (mut samples, mut dropped) = (Vec::new(), 0);
-    for row in rows {
+    context.reader.for_each(&files, typed(), Ok, |place, row: Row| {
         if row.text.contains("Python ") {
-            dropped += 1;
-            continue;
+            context.samples.drop_row(place, "about Python");
+            return Ok(());
         }
         let mut before = String::new();
         for Round { round, human, answer } in row.translate {
             let shown = if round > 2 { before.clone() } else { String::new() };
             before += &format!("Question:{human}Answer:{answer}");
-            samples.push(Sample::alternating([shown, human, answer]));
+            context.samples.push(&Sample::alternating([shown, human, answer]).into())?;
         }
-    }
-    Ok(Loaded::whole("TranslatedQA (oa_translated)", samples).dropping("about Python", dropped))
+        Ok(())
+    })?;
+    Ok(Loaded::whole("TranslatedQA (oa_translated)"))
 }

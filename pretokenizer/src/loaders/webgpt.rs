@@ -8,6 +8,7 @@ use serde::Deserialize;
 
 use crate::loaders::{Context, Loaded};
 use crate::sample::Sample;
+use crate::source::typed;
 
 #[derive(Deserialize)]
 struct Row {
@@ -26,15 +27,14 @@ struct Question {
 /// Loads it: a sample per question, in the order in which questions are first seen.
 pub(crate) fn load(context: &mut Context<'_>) -> anyhow::Result<Loaded> {
     let files = context.files("openai/webgpt_comparisons", None, "train")?;
-    let rows: Vec<Row> = context.reader.rows(&files)?;
     let mut place: HashMap<String, usize> = HashMap::new();
     let mut questions: Vec<(String, Vec<(String, f64)>)> = Vec::new();
-    let mut dropped = 0;
-    for row in rows {
+    // A question's rows may stand anywhere, so all questions are held.
+    context.reader.for_each(&files, typed(), Ok, |at, row: Row| {
         let answers = [row.answer_0, row.answer_1].map(|text| without_references(&text));
         if answers.iter().any(String::is_empty) || answers[0] == answers[1] {
-            dropped += 1;
-            continue;
+            context.samples.drop_row(at, "empty or equal answers");
+            return Ok(());
         }
         let question = row.question.full_text;
         let i = *place.entry(question.clone()).or_insert(questions.len());
@@ -49,16 +49,16 @@ pub(crate) fn load(context: &mut Context<'_>) -> anyhow::Result<Loaded> {
                 None => known.push((answer, score)),
             }
         }
-    }
-    let sample = |(question, answers): (String, Vec<(String, f64)>)| {
+        Ok(())
+    })?;
+    for (question, answers) in questions {
         // The first of the best ones.
         let mut best = answers.into_iter();
         let first = best.next().expect("a question is noted with its answers");
         let (answer, _) = best.fold(first, |best, it| if it.1 > best.1 { it } else { best });
-        Sample::dialogue([(question, answer)])
-    };
-    let samples = questions.into_iter().map(sample).collect();
-    Ok(Loaded::whole("WebGPT (webgpt)", samples).dropping("empty or equal answers", dropped))
+        context.samples.push(&Sample::dialogue([(question, answer)]).into())?;
+    }
+    Ok(Loaded::whole("WebGPT (webgpt)"))
 }
 
 fn without_references(text: &str) -> String {

@@ -2,7 +2,9 @@
 //!
 //! A row becomes the JSON object that the same row has in a JSON file, so that loaders know one kind of row only.
 
-use std::io::Cursor;
+use std::fs::File;
+use std::io::BufReader;
+use std::path::Path;
 
 use anyhow::{Context, anyhow, bail};
 use arrow_array::cast::AsArray;
@@ -15,48 +17,132 @@ use arrow_array::{
 };
 use arrow_ipc::reader::{FileReader, StreamReader};
 use arrow_schema::DataType;
-use bytes::Bytes;
-use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
+use cli::exit;
+use parquet::arrow::arrow_reader::{ParquetRecordBatchReader, ParquetRecordBatchReaderBuilder};
 use serde_json::{Map, Value};
 
-/// Reads a table if the bytes are one; `None` if they are something else.
-pub fn read(bytes: &Bytes) -> Option<anyhow::Result<Vec<RecordBatch>>> {
-    if bytes.starts_with(b"PAR1") {
-        Some(parquet(bytes.clone()))
-    } else if bytes.starts_with(b"ARROW1") {
-        Some(arrow_file(bytes))
-    } else if bytes.starts_with(&[0xff; 4]) {
-        Some(arrow_stream(bytes))
-    } else {
-        None
+use crate::scratch::Scratch;
+use crate::source::content::Content;
+
+/// Rows of a batch, where the file leaves the choice.
+const BATCH: usize = 256;
+
+/// What a file's first bytes say.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Kind {
+    /// A parquet file.
+    Parquet,
+    /// An arrow file.
+    ArrowFile,
+    /// An arrow stream.
+    ArrowStream,
+}
+
+impl Kind {
+    /// Which table it is; `None` if it is something else.
+    #[must_use]
+    pub fn of(head: &[u8]) -> Option<Self> {
+        if head.starts_with(b"PAR1") {
+            Some(Self::Parquet)
+        } else if head.starts_with(b"ARROW1") {
+            Some(Self::ArrowFile)
+        } else if head.starts_with(&[0xff; 4]) {
+            Some(Self::ArrowStream)
+        } else {
+            None
+        }
+    }
+
+    const fn name(self) -> &'static str {
+        match self {
+            Self::Parquet => "parquet file",
+            Self::ArrowFile => "arrow file",
+            Self::ArrowStream => "arrow stream",
+        }
     }
 }
 
-fn parquet(bytes: Bytes) -> anyhow::Result<Vec<RecordBatch>> {
-    let reader =
-        ParquetRecordBatchReaderBuilder::try_new(bytes).map_err(|e| broken("parquet file", &e))?;
-    let batches = reader.build().map_err(|e| broken("parquet file", &e))?;
-    batches.collect::<Result<_, _>>().map_err(|e| broken("parquet file", &e))
+/// A table that is read batch by batch.
+#[derive(Debug)]
+pub struct Batches {
+    kind: Kind,
+    reader: BatchReader,
+    /// The number of the next row.
+    next_row: usize,
 }
 
-fn arrow_file(bytes: &[u8]) -> anyhow::Result<Vec<RecordBatch>> {
-    let reader =
-        FileReader::try_new(Cursor::new(bytes), None).map_err(|e| broken("arrow file", &e))?;
-    reader.collect::<Result<_, _>>().map_err(|e| broken("arrow file", &e))
+#[derive(Debug)]
+enum BatchReader {
+    Parquet(Box<ParquetRecordBatchReader>),
+    File(Box<FileReader<BufReader<File>>>),
+    Stream(Box<StreamReader<BufReader<Content>>>),
 }
 
-fn arrow_stream(bytes: &[u8]) -> anyhow::Result<Vec<RecordBatch>> {
-    let reader =
-        StreamReader::try_new(Cursor::new(bytes), None).map_err(|e| broken("arrow stream", &e))?;
-    reader.collect::<Result<_, _>>().map_err(|e| broken("arrow stream", &e))
+/// Some rows of a table.
+#[derive(Debug)]
+pub struct Batch {
+    /// The rows.
+    pub rows: RecordBatch,
+    /// The number of the first one, from 1.
+    pub first: usize,
 }
 
-fn broken(what: &str, error: &dyn std::fmt::Display) -> anyhow::Error {
+impl Batches {
+    /// Opens a table.
+    pub fn open(
+        kind: Kind,
+        content: Content,
+        scratch: &Scratch,
+        path: &Path,
+    ) -> anyhow::Result<Self> {
+        let reader = match kind {
+            Kind::Parquet => {
+                let file = content.into_file(scratch)?;
+                let builder = ParquetRecordBatchReaderBuilder::try_new(file);
+                let reader = builder.and_then(|it| it.with_batch_size(BATCH).build());
+                let reader = reader.map_err(|e| broken(kind, path, &e))?;
+                BatchReader::Parquet(Box::new(reader))
+            }
+            Kind::ArrowFile => {
+                let file = BufReader::new(content.into_file(scratch)?);
+                let reader = FileReader::try_new(file, None).map_err(|e| broken(kind, path, &e))?;
+                BatchReader::File(Box::new(reader))
+            }
+            Kind::ArrowStream => {
+                let bytes = BufReader::new(content);
+                let reader =
+                    StreamReader::try_new(bytes, None).map_err(|e| broken(kind, path, &e))?;
+                BatchReader::Stream(Box::new(reader))
+            }
+        };
+        Ok(Self { kind, reader, next_row: 1 })
+    }
+
+    /// The next rows; `None` behind the last ones.
+    pub fn next(&mut self, path: &Path) -> anyhow::Result<Option<Batch>> {
+        let batch = match &mut self.reader {
+            BatchReader::Parquet(reader) => reader.next(),
+            BatchReader::File(reader) => reader.next(),
+            BatchReader::Stream(reader) => reader.next(),
+        };
+        let Some(rows) = batch.transpose().map_err(|e| broken(self.kind, path, &e))? else {
+            return Ok(None);
+        };
+        let first = self.next_row;
+        self.next_row += rows.num_rows();
+        Ok(Some(Batch { rows, first }))
+    }
+}
+
+fn broken(kind: Kind, path: &Path, error: &dyn std::fmt::Display) -> anyhow::Error {
     let error = error.to_string();
-    let error = error.trim_start_matches("Parquet error: ");
-    anyhow!(
-        "a broken {what}: {error}\nhint: the copy was probably damaged or cut short; fetch the file again"
-    )
+    let error =
+        error.trim_start_matches("Parquet error: ").trim_start_matches("Parquet argument error: ");
+    exit::bad_input(anyhow!(
+        "{}: a broken {}: {error}\nhint: the copy was probably damaged or cut short; fetch the file again",
+        path.display(),
+        kind.name()
+    ))
 }
 
 /// One row of a batch as an object.

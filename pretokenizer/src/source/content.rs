@@ -1,54 +1,141 @@
-//! A path -> the bytes that stand in the file, unpacked if it is compressed.
+//! A path -> the bytes that stand in the file, unpacked if it is compressed, from the first to the last.
 
-use std::io::Read;
-use std::path::Path;
+use std::fs::File;
+use std::io::{self, Chain, Cursor, Read, Seek, SeekFrom};
+use std::path::{Path, PathBuf};
 
-use bytes::Bytes;
+use anyhow::Context as _;
 use cli::{BadInput, bail_input};
 use flate2::read::MultiGzDecoder;
-use fs_err::File;
-use memmap2::Mmap;
 
-/// Reads a file: a plain one is mapped, a gzipped one is unpacked to its end, all members of it.
-pub fn read(path: &Path) -> anyhow::Result<Bytes> {
-    let file = File::open(path).bad_input()?;
-    let size = file.metadata().bad_input()?.len();
-    if size == 0 {
-        // An empty file cannot be mapped.
-        return Ok(Bytes::new());
-    }
-    #[expect(unsafe_code, reason = "a mapping lets threads parse rows without a copy of the file")]
-    // SAFETY: the mapping is private to this process and only read; that nobody shortens an input while a run reads
-    // it is the same assumption that any reading in two passes makes.
-    let mapped = unsafe { Mmap::map(file.file()) }.bad_input()?;
-    match mapped.get(..4) {
-        Some([0x1f, 0x8b, ..]) => unpack(path, &mapped).map(Bytes::from),
-        Some([0x28, 0xb5, 0x2f, 0xfd]) => {
-            bail_input!(
+use crate::scratch::Scratch;
+
+/// The content of a file.
+#[derive(Debug)]
+pub struct Content {
+    path: PathBuf,
+    /// The first bytes, which say what the file is.
+    head: Vec<u8>,
+    bytes: Chain<Cursor<Vec<u8>>, Bytes>,
+    n_read: u64,
+}
+
+#[derive(Debug)]
+enum Bytes {
+    Plain(File),
+    Gzip(Box<MultiGzDecoder<File>>),
+}
+
+impl Content {
+    /// Opens a file.
+    pub fn open(path: &Path) -> anyhow::Result<Self> {
+        let mut file = fs_err::File::open(path).bad_input()?.into_file();
+        let magic = first_bytes(&mut file, 4).with_context(|| path.display().to_string());
+        let magic = magic.bad_input()?;
+        file.seek(SeekFrom::Start(0)).bad_input()?;
+        let mut bytes = match magic[..] {
+            // All members of the file, to its end.
+            [0x1f, 0x8b, ..] => Bytes::Gzip(Box::new(MultiGzDecoder::new(file))),
+            [0x28, 0xb5, 0x2f, 0xfd] => bail_input!(
                 "{}: zstd files are not supported\nhint: unpack it with `zstd -d`",
                 path.display()
-            )
+            ),
+            _ => Bytes::Plain(file),
+        };
+        let path = path.to_path_buf();
+        let head = first_bytes(&mut bytes, 8).map_err(|error| broken(&path, 0, &error))?;
+        let bytes = Cursor::new(head.clone()).chain(bytes);
+        Ok(Self { path, head, bytes, n_read: 0 })
+    }
+
+    /// The first eight bytes, or all if there are fewer.
+    #[must_use]
+    pub fn head(&self) -> &[u8] {
+        &self.head
+    }
+
+    /// How many bytes were read.
+    #[must_use]
+    pub fn n_read(&self) -> u64 {
+        self.n_read
+    }
+
+    /// Appends so many bytes to a buffer, or as many as are left; whether that was all.
+    pub fn append_to(&mut self, buffer: &mut Vec<u8>, n: usize) -> anyhow::Result<bool> {
+        let start = buffer.len();
+        buffer.reserve(n);
+        let outcome = (&mut self.bytes).take(n as u64).read_to_end(buffer);
+        self.n_read += (buffer.len() - start) as u64;
+        outcome.map_err(|error| broken(&self.path, self.n_read, &error))?;
+        Ok(buffer.len() - start < n)
+    }
+
+    /// Reads what is left, to learn whether it can be read.
+    pub fn read_to_end(&mut self) -> anyhow::Result<()> {
+        let mut buffer = Vec::new();
+        while !self.append_to(&mut buffer, 1 << 16)? {
+            buffer.clear();
         }
-        _ => Ok(Bytes::from_owner(mapped)),
+        Ok(())
+    }
+
+    /// The content as a file of its own, for formats that are read here and there.
+    pub fn into_file(mut self, scratch: &Scratch) -> anyhow::Result<File> {
+        let (_, bytes) = self.bytes.into_inner();
+        if let Bytes::Plain(mut file) = bytes {
+            file.seek(SeekFrom::Start(0)).bad_input()?;
+            return Ok(file);
+        }
+        self.bytes = Cursor::new(self.head.clone()).chain(bytes);
+        let mut file = scratch.another().with_context(|| scratch.what("make"))?;
+        let mut buffer = Vec::new();
+        loop {
+            buffer.clear();
+            let is_all = self.append_to(&mut buffer, 1 << 18)?;
+            io::Write::write_all(&mut file, &buffer).with_context(|| scratch.what("write"))?;
+            if is_all {
+                file.seek(SeekFrom::Start(0))?;
+                return Ok(file);
+            }
+        }
     }
 }
 
-fn unpack(path: &Path, packed: &[u8]) -> anyhow::Result<Vec<u8>> {
-    let mut unpacked = Vec::with_capacity(packed.len().saturating_mul(4));
-    let outcome = MultiGzDecoder::new(packed).read_to_end(&mut unpacked);
-    if let Err(error) = outcome {
-        let n = unpacked.len();
-        let what = if error.kind() == std::io::ErrorKind::UnexpectedEof {
-            "the gzip data ends in the middle".to_string()
-        } else {
-            format!("the gzip data is corrupt ({error})")
-        };
-        bail_input!(
-            "{}: {what}, after {n} unpacked bytes\nhint: the copy was probably damaged or cut short; fetch the file again",
-            path.display()
-        );
+impl Read for Content {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let n = self.bytes.read(buffer)?;
+        self.n_read += n as u64;
+        Ok(n)
     }
-    Ok(unpacked)
+}
+
+impl Read for Bytes {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        match self {
+            Self::Plain(file) => file.read(buffer),
+            Self::Gzip(unpacked) => unpacked.read(buffer),
+        }
+    }
+}
+
+fn first_bytes(bytes: &mut impl Read, n: u64) -> io::Result<Vec<u8>> {
+    let mut head = Vec::new();
+    bytes.take(n).read_to_end(&mut head)?;
+    Ok(head)
+}
+
+fn broken(path: &Path, n_read: u64, error: &io::Error) -> anyhow::Error {
+    let what = match error.kind() {
+        io::ErrorKind::UnexpectedEof => "the gzip data ends in the middle".to_string(),
+        io::ErrorKind::InvalidInput | io::ErrorKind::InvalidData => {
+            format!("the gzip data is corrupt ({error})")
+        }
+        _ => return cli::exit::bad_input(anyhow::anyhow!("{}: {error}", path.display())),
+    };
+    cli::exit::bad_input(anyhow::anyhow!(
+        "{}: {what}, after {n_read} unpacked bytes\nhint: the copy was probably damaged or cut short; fetch the file again",
+        path.display()
+    ))
 }
 
 #[cfg(test)]
@@ -72,10 +159,16 @@ mod tests {
         file
     }
 
+    fn read(path: &Path) -> anyhow::Result<Vec<u8>> {
+        let (mut content, mut bytes) = (Content::open(path)?, Vec::new());
+        while !content.append_to(&mut bytes, 3)? {}
+        Ok(bytes)
+    }
+
     #[test]
     fn all_members_of_a_gzipped_file_are_read() {
         let packed = [gzipped("one\n"), gzipped("two\n")].concat();
-        assert_eq!(&*read(file(&packed).path()).unwrap(), b"one\ntwo\n");
+        assert_eq!(read(file(&packed).path()).unwrap(), b"one\ntwo\n");
     }
 
     #[test]
@@ -90,5 +183,17 @@ mod tests {
     #[test]
     fn an_empty_file_has_no_bytes() {
         assert!(read(file(b"").path()).unwrap().is_empty());
+    }
+
+    #[test]
+    fn content_can_become_a_file_packed_or_not() {
+        let folder = tempfile::tempdir().unwrap();
+        let scratch = Scratch::new(folder.path());
+        for bytes in [b"0123456789".to_vec(), gzipped("0123456789")] {
+            let mut file = Content::open(file(&bytes).path()).unwrap().into_file(&scratch).unwrap();
+            let mut text = String::new();
+            file.read_to_string(&mut text).unwrap();
+            assert_eq!(text, "0123456789");
+        }
     }
 }

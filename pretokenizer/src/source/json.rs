@@ -1,10 +1,19 @@
-//! Bytes of a JSON text -> one slice per row, not parsed yet.
+//! The bytes of a JSON text -> blocks of whole rows, not parsed yet.
 //!
 //! A text whose first character is `[` is one array and its elements are the rows; any other is JSON lines, of which
-//! blank ones do not count. Slices are found by a scan that knows strings and brackets only, so that the parsing
-//! itself can go in parallel.
+//! blank ones do not count. Where rows end is found by a scan that knows strings and brackets only, so that the parsing
+//! itself can go in parallel. A block is as large as needed to hold one row at least.
 
 use std::fmt;
+use std::path::Path;
+
+use anyhow::anyhow;
+use cli::exit;
+
+use crate::source::content::Content;
+
+/// Bytes of a block.
+const BLOCK: usize = 1 << 18;
 
 /// A row that is not parsed yet.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -44,10 +53,10 @@ pub enum SplitError {
     #[error(
         "the JSON array has no end: the file ends at byte {0}\nhint: the copy was probably damaged or cut short; fetch the file again"
     )]
-    NoEnd(usize),
+    NoEnd(u64),
     /// Something follows the array.
     #[error("something follows the end of the JSON array, at byte {0}")]
-    Trailing(usize),
+    Trailing(u64),
     /// Neither an array nor lines of objects.
     #[error(
         "this is not JSON: it begins with {0}, expected `[` (an array) or `{{` (one object a line)"
@@ -55,48 +64,186 @@ pub enum SplitError {
     NotJson(String),
 }
 
-/// Finds the rows of a text.
-pub fn split(text: &[u8]) -> Result<Vec<Slice<'_>>, SplitError> {
-    if text.starts_with(b"\xef\xbb\xbf") {
-        return Err(SplitError::ByteOrderMark);
-    }
-    match text.iter().position(|b| !b.is_ascii_whitespace()) {
-        None => Ok(Vec::new()),
-        Some(start) if text[start] == b'[' => elements(text, start + 1),
-        Some(start) if text[start] == b'{' => Ok(lines(text)),
-        Some(start) => {
-            let head = String::from_utf8_lossy(&text[start..text.len().min(start + 16)]);
-            Err(SplitError::NotJson(format!("{head:?}")))
+/// Whole rows of a text.
+#[derive(Debug)]
+pub struct Block {
+    bytes: Vec<u8>,
+    rows: Rows,
+}
+
+#[derive(Debug)]
+enum Rows {
+    /// The number of the first line.
+    Lines(usize),
+    /// The number of the first element, and where each of them stands.
+    Elements(usize, Vec<(usize, usize)>),
+}
+
+impl Block {
+    /// The rows, in order.
+    pub fn rows(&self) -> Box<dyn Iterator<Item = Slice<'_>> + '_> {
+        match &self.rows {
+            Rows::Lines(first) => {
+                let lines = (*first..).zip(self.bytes.split(|b| *b == b'\n'));
+                let slices = lines
+                    .map(|(n, line)| Slice { bytes: line.trim_ascii(), place: Place::Line(n) });
+                Box::new(slices.filter(|slice| !slice.bytes.is_empty()))
+            }
+            Rows::Elements(first, ends) => {
+                Box::new((*first..).zip(ends).map(|(n, (start, end))| Slice {
+                    bytes: self.bytes[*start..*end].trim_ascii(),
+                    place: Place::Row(n),
+                }))
+            }
         }
     }
 }
 
-fn lines(text: &[u8]) -> Vec<Slice<'_>> {
-    text.split(|b| *b == b'\n')
-        .enumerate()
-        .map(|(i, line)| Slice { bytes: line.trim_ascii(), place: Place::Line(i + 1) })
-        .filter(|slice| !slice.bytes.is_empty())
-        .collect()
+/// A text that is being cut into blocks.
+#[derive(Debug)]
+pub struct Blocks {
+    content: Content,
+    /// What is read and not handed out yet.
+    bytes: Vec<u8>,
+    is_all_read: bool,
+    form: Form,
 }
 
-fn elements(text: &[u8], mut at: usize) -> Result<Vec<Slice<'_>>, SplitError> {
-    let mut rows: Vec<Slice<'_>> = Vec::new();
-    loop {
-        let end = element_end(text, at).ok_or(SplitError::NoEnd(text.len()))?;
-        let bytes = text[at..end].trim_ascii();
-        let last = text[end] == b']';
-        // `[]` has no row; `[1,]` has a second one, which is empty and which the parser will refuse.
-        if !(last && rows.is_empty() && bytes.is_empty()) {
-            rows.push(Slice { bytes, place: Place::Row(rows.len() + 1) });
-        }
-        at = end + 1;
-        if last {
-            break;
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Form {
+    Unknown,
+    /// The number of the next line.
+    Lines(usize),
+    /// The number of the next element.
+    Elements(usize),
+    Over,
+}
+
+impl Blocks {
+    /// Begins with a text.
+    #[must_use]
+    pub fn new(content: Content) -> Self {
+        Self { content, bytes: Vec::new(), is_all_read: false, form: Form::Unknown }
+    }
+
+    /// The next rows; `None` behind the last ones.
+    pub fn next(&mut self, path: &Path) -> anyhow::Result<Option<Block>> {
+        let said = |e: SplitError| exit::bad_input(anyhow!("{}: {e}", path.display()));
+        // Twice as much each time: a row of any length is looked through a few times at most.
+        let mut more = BLOCK;
+        loop {
+            if self.form != Form::Over {
+                self.read(more)?;
+                more *= 2;
+            }
+            if self.form == Form::Unknown {
+                self.form = self.recognise().map_err(said)?;
+            }
+            let block = match self.form {
+                Form::Unknown if !self.is_all_read => None,
+                Form::Unknown | Form::Over => return Ok(None),
+                Form::Lines(first) => self.lines(first),
+                Form::Elements(first) => {
+                    let block = self.elements(first).map_err(said)?;
+                    if self.form == Form::Over {
+                        self.nothing_follows(path)?;
+                    }
+                    block
+                }
+            };
+            if block.is_some() {
+                return Ok(block);
+            }
         }
     }
-    match text[at..].iter().position(|b| !b.is_ascii_whitespace()) {
-        None => Ok(rows),
-        Some(offset) => Err(SplitError::Trailing(at + offset)),
+
+    fn read(&mut self, n: usize) -> anyhow::Result<()> {
+        if !self.is_all_read {
+            self.is_all_read = self.content.append_to(&mut self.bytes, n)?;
+        }
+        Ok(())
+    }
+
+    fn recognise(&mut self) -> Result<Form, SplitError> {
+        if self.bytes.starts_with(b"\xef\xbb\xbf") {
+            return Err(SplitError::ByteOrderMark);
+        }
+        let Some(start) = self.bytes.iter().position(|b| !b.is_ascii_whitespace()) else {
+            return Ok(Form::Unknown);
+        };
+        match self.bytes[start] {
+            b'[' => {
+                self.bytes.drain(..=start);
+                Ok(Form::Elements(1))
+            }
+            b'{' => Ok(Form::Lines(1)),
+            _ => {
+                let head = &self.bytes[start..self.bytes.len().min(start + 16)];
+                Err(SplitError::NotJson(format!("{:?}", String::from_utf8_lossy(head))))
+            }
+        }
+    }
+
+    fn lines(&mut self, first: usize) -> Option<Block> {
+        let end = if self.is_all_read {
+            self.form = Form::Over;
+            self.bytes.len()
+        } else {
+            let end = memchr::memrchr(b'\n', &self.bytes)? + 1;
+            self.form = Form::Lines(first + memchr::memchr_iter(b'\n', &self.bytes[..end]).count());
+            end
+        };
+        Some(Block { bytes: self.take(end), rows: Rows::Lines(first) })
+    }
+
+    fn elements(&mut self, first: usize) -> Result<Option<Block>, SplitError> {
+        let (mut ends, mut at) = (Vec::new(), 0);
+        while let Some(end) = element_end(&self.bytes, at) {
+            let is_last = self.bytes[end] == b']';
+            // `[]` has no row; `[1,]` has a second one, which is empty and which the parser will refuse.
+            let is_only = is_last && first == 1 && ends.is_empty();
+            if !(is_only && self.bytes[at..end].trim_ascii().is_empty()) {
+                ends.push((at, end));
+            }
+            at = end + 1;
+            if is_last {
+                self.form = Form::Over;
+                let bytes = self.take(at);
+                return Ok(Some(Block { bytes, rows: Rows::Elements(first, ends) }));
+            }
+        }
+        if self.is_all_read {
+            return Err(SplitError::NoEnd(self.content.n_read()));
+        }
+        if ends.is_empty() {
+            return Ok(None);
+        }
+        self.form = Form::Elements(first + ends.len());
+        Ok(Some(Block { bytes: self.take(at), rows: Rows::Elements(first, ends) }))
+    }
+
+    /// Only white space may stand behind an array.
+    fn nothing_follows(&mut self, path: &Path) -> anyhow::Result<()> {
+        loop {
+            if let Some(at) = self.bytes.iter().position(|b| !b.is_ascii_whitespace()) {
+                let behind = (self.bytes.len() - at) as u64;
+                let error = SplitError::Trailing(self.content.n_read() - behind);
+                return Err(exit::bad_input(anyhow!("{}: {error}", path.display())));
+            }
+            if self.is_all_read {
+                return Ok(());
+            }
+            self.bytes.clear();
+            self.read(BLOCK)?;
+        }
+    }
+
+    /// The first bytes; the others stay.
+    fn take(&mut self, n: usize) -> Vec<u8> {
+        let mut rest = Vec::with_capacity(self.bytes.len() - n + BLOCK);
+        rest.extend(&self.bytes[n..]);
+        self.bytes.truncate(n);
+        std::mem::replace(&mut self.bytes, rest)
     }
 }
 
@@ -131,13 +278,27 @@ fn string_end(text: &[u8], at: usize) -> Option<usize> {
 
 #[cfg(test)]
 mod tests {
+    use std::io::Write;
+
     use super::*;
+
+    /// The rows of all blocks, or what is wrong.
+    fn split(text: &[u8]) -> anyhow::Result<Vec<(String, Place)>> {
+        let mut file = tempfile::NamedTempFile::new()?;
+        file.write_all(text)?;
+        let mut blocks = Blocks::new(Content::open(file.path())?);
+        let mut rows = Vec::new();
+        while let Some(block) = blocks.next(Path::new("f"))? {
+            let slices = block.rows();
+            rows.extend(slices.map(|it| (String::from_utf8_lossy(it.bytes).into(), it.place)));
+        }
+        Ok(rows)
+    }
 
     #[track_caller]
     fn check(text: &str, expected: &[(&str, Place)]) {
         let rows = split(text.as_bytes()).unwrap();
-        let rows: Vec<_> =
-            rows.iter().map(|row| (std::str::from_utf8(row.bytes).unwrap(), row.place)).collect();
+        let rows: Vec<_> = rows.iter().map(|(row, place)| (row.as_str(), *place)).collect();
         assert_eq!(rows, expected);
     }
 
@@ -155,10 +316,29 @@ mod tests {
     fn blank_lines_do_not_count_but_lines_are_numbered_as_an_editor_does() {
         check("", &[]);
         check("{\"a\": 1}\r\n\n  \n{}", &[("{\"a\": 1}", Place::Line(1)), ("{}", Place::Line(4))]);
+        check("\n{}\n", &[("{}", Place::Line(2))]);
+    }
+
+    #[test]
+    fn rows_are_the_same_wherever_blocks_end() {
+        // Rows from nothing to three blocks, with blanks and brackets between, before and in them.
+        let row =
+            |i: usize| format!("{{\"a\": \"{}\\\"],[\"}}", "x".repeat(i * 7919 % (3 * BLOCK)));
+        let blank = " ".repeat(BLOCK + 17);
+        let rows: Vec<_> = (0..20).map(row).collect();
+        let found =
+            split(format!("{blank}[{}]{blank}", rows.join(&format!("{blank},"))).as_bytes());
+        let expected = rows.iter().cloned().zip((1..).map(Place::Row));
+        assert!(found.unwrap().into_iter().eq(expected));
+        let found = split(format!("\n{blank}\n{}", rows.join("\n\n")).as_bytes());
+        let expected = rows.iter().cloned().zip((3..).step_by(2).map(Place::Line));
+        assert!(found.unwrap().into_iter().eq(expected));
     }
 
     #[test]
     fn broken_texts_say_how() {
+        let long = format!("[\"{}\"", "x".repeat(2 * BLOCK));
+        let end = long.len() as u64;
         for (text, expected) in [
             ("[{\"a\": \"b", SplitError::NoEnd(9)),
             ("[1, 2", SplitError::NoEnd(5)),
@@ -166,8 +346,11 @@ mod tests {
             ("[1] x", SplitError::Trailing(4)),
             ("\u{feff}{}", SplitError::ByteOrderMark),
             ("<html>", SplitError::NotJson("\"<html>\"".into())),
+            (&long, SplitError::NoEnd(end)),
+            (&format!("{long}] ]"), SplitError::Trailing(end + 2)),
         ] {
-            assert_eq!(split(text.as_bytes()), Err(expected));
+            let error = split(text.as_bytes()).unwrap_err();
+            assert_eq!(error.to_string(), format!("f: {expected}"));
         }
     }
 }

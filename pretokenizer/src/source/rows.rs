@@ -2,35 +2,52 @@
 
 use std::fmt;
 use std::marker::PhantomData;
+use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::Arc;
 
-use anyhow::{Context, anyhow};
+use anyhow::anyhow;
 use arrow_array::RecordBatch;
-use cli::{BadInput, bail_input, interrupt};
+use cli::{bail_input, exit};
 use serde::Deserializer;
 use serde::de::{DeserializeOwned, DeserializeSeed, IgnoredAny, MapAccess, Visitor};
 use serde_json::Value;
 
-use crate::source::columns;
-use crate::source::content;
+use crate::in_order;
+use crate::scratch::Scratch;
+use crate::source::columns::{self, Batch, Batches, Kind};
+use crate::source::content::Content;
 use crate::source::json::{self, Place, Slice};
 
-/// Rows that a thread parses before it looks for the next ones.
-const ROWS_AT_A_TIME: usize = 256;
+/// Where a row stands.
+#[derive(Debug, Clone, Copy)]
+pub struct RowPlace<'f> {
+    /// The file, as the program was given it.
+    pub file: &'f Path,
+    /// The line or row of it.
+    pub place: Place,
+}
+
+impl fmt::Display for RowPlace<'_> {
+    /// As messages name it: `path:17` or `path: row 17`.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}{}", self.file.display(), self.place)
+    }
+}
 
 /// Reads rows and remembers which files they came from.
 #[derive(Debug)]
 pub struct Reader {
     threads: usize,
+    scratch: Arc<Scratch>,
     opened: Vec<PathBuf>,
 }
 
 impl Reader {
     /// A reader that parses with so many threads.
     #[must_use]
-    pub fn new(threads: usize) -> Self {
-        Self { threads, opened: Vec::new() }
+    pub fn new(threads: usize, scratch: Arc<Scratch>) -> Self {
+        Self { threads, scratch, opened: Vec::new() }
     }
 
     /// Every file that was read, in the order of reading, each once.
@@ -39,89 +56,189 @@ impl Reader {
         &self.opened
     }
 
-    /// All rows of the files.
+    /// All rows of the files, for a dataset that cannot be made row by row.
     pub fn rows<T: DeserializeOwned + Send>(
         &mut self,
         files: &[PathBuf],
     ) -> anyhow::Result<Vec<T>> {
-        self.rows_by(files, PhantomData::<fn() -> T>)
-    }
-
-    /// Some text columns of all rows; `None` where the row has null or no such field.
-    ///
-    /// That no row at all has the field is an error: the name is wrong.
-    pub fn columns<const N: usize>(
-        &mut self,
-        files: &[PathBuf],
-        names: [&str; N],
-    ) -> anyhow::Result<Vec<[Option<String>; N]>> {
-        let rows = self.rows_by(files, PickColumns(names))?;
-        for (i, name) in names.iter().enumerate() {
-            if !rows.is_empty() && rows.iter().all(|row| row[i].is_none()) {
-                let first: Vec<Value> = self.rows(&files[..1])?;
-                let fields = first.first().map(fields_of).unwrap_or_default();
-                bail_input!(
-                    "{}: no row has the field `{name}`\nhint: the fields there are: {fields}",
-                    files[0].display()
-                );
-            }
-        }
+        let mut rows = Vec::new();
+        self.for_each(files, typed::<T>(), Ok, |_, row| {
+            rows.push(row);
+            Ok(())
+        })?;
         Ok(rows)
     }
 
-    /// All rows of the files, each read by the seed.
-    pub fn rows_by<S>(&mut self, files: &[PathBuf], seed: S) -> anyhow::Result<Vec<S::Row>>
-    where
-        S: RowSeed,
-    {
-        let mut rows = Vec::new();
+    /// Reads every row by the seed, makes something of it, and hands that over in the order of the rows.
+    ///
+    /// Rows are read and `make` is called on several threads; `take` gets what comes out, one at a time. What `make`
+    /// refuses is an error of the row. That there is no row at all is an error, too.
+    pub fn for_each<'f, S: RowSeed, T: Send>(
+        &mut self,
+        files: &'f [PathBuf],
+        seed: S,
+        make: impl Fn(S::Row) -> anyhow::Result<T> + Sync,
+        mut take: impl FnMut(RowPlace<'f>, T) -> anyhow::Result<()> + Send,
+    ) -> anyhow::Result<()> {
         for path in files {
             if !self.opened.contains(path) {
                 self.opened.push(path.clone());
             }
-            rows.extend(self.rows_of_file(path, seed)?);
         }
-        if let (true, Some(path)) = (rows.is_empty(), files.first()) {
+        let mut blocks = Blocks::new(files, &self.scratch);
+        let mut n_rows = 0_usize;
+        in_order::run(
+            self.threads,
+            || blocks.next(),
+            || |block: Block<'_>| Ok((block.file, block.rows(seed, &make))),
+            |(file, rows)| {
+                for (place, row) in rows {
+                    let place = RowPlace { file, place };
+                    n_rows += 1;
+                    take(place, row.map_err(|what| refused(place, &what))?)?;
+                }
+                Ok(ControlFlow::Continue(()))
+            },
+        )?;
+        if let (0, Some(path)) = (n_rows, files.first()) {
             bail_input!("`{}` has no rows\nhint: fetch the file again", path.display());
         }
-        Ok(rows)
+        Ok(())
     }
 
-    fn rows_of_file<S: RowSeed>(&self, path: &Path, seed: S) -> anyhow::Result<Vec<S::Row>> {
-        let content = content::read(path)?;
-        if let Some(batches) = columns::read(&content) {
-            let batches = batches.with_context(|| path.display().to_string()).bad_input()?;
-            return self.rows_of_table(path, &batches, seed);
+    /// [`Self::for_each`] with some text columns; `None` where the row has null or no such field.
+    ///
+    /// That no row at all has the field is an error: the name is wrong.
+    pub fn for_each_columns<'f, const N: usize, T: Send>(
+        &mut self,
+        files: &'f [PathBuf],
+        names: [&str; N],
+        make: impl Fn([Option<String>; N]) -> anyhow::Result<T> + Sync,
+        mut take: impl FnMut(RowPlace<'f>, T) -> anyhow::Result<()> + Send,
+    ) -> anyhow::Result<()> {
+        let mut is_there = [false; N];
+        let with_fields = |row: [Option<String>; N]| {
+            let fields = row.each_ref().map(Option::is_some);
+            Ok((fields, make(row)?))
+        };
+        self.for_each(files, PickColumns(names), with_fields, |place, (fields, made)| {
+            for (is_there, field) in is_there.iter_mut().zip(fields) {
+                *is_there |= field;
+            }
+            take(place, made)
+        })?;
+        if let Some(name) = names.iter().zip(is_there).find_map(|(name, is)| (!is).then_some(name))
+        {
+            bail_input!(
+                "{}: no row has the field `{name}`\nhint: the fields there are: {}",
+                files[0].display(),
+                self.first_fields(files)?
+            );
         }
-        let slices =
-            json::split(&content).map_err(|e| anyhow!("{}: {e}", path.display())).bad_input()?;
-        in_parallel(self.threads, slices.len(), |i| {
-            parse(&slices[i], seed).map_err(|e| anyhow!("{}{e}", path.display())).bad_input()
-        })
+        Ok(())
     }
 
-    fn rows_of_table<S: RowSeed>(
+    fn first_fields(&self, files: &[PathBuf]) -> anyhow::Result<String> {
+        let mut blocks = Blocks::new(files, &self.scratch);
+        let Some(block) = blocks.next()? else { return Ok(String::new()) };
+        let rows = block.rows(typed::<Value>(), &Ok);
+        let first = rows.into_iter().find_map(|(_, row)| row.ok());
+        Ok(first.as_ref().map(fields_of).unwrap_or_default())
+    }
+}
+
+/// What a row that cannot be read says. In a packed file that is damaged, the damage is the better reason.
+fn refused(row: RowPlace<'_>, what: &str) -> anyhow::Error {
+    let whole = Content::open(row.file).and_then(|mut content| content.read_to_end());
+    whole.err().unwrap_or_else(|| exit::bad_input(anyhow!("{row}{what}")))
+}
+
+/// Files that are being cut into blocks of rows.
+struct Blocks<'f, 's> {
+    files: std::slice::Iter<'f, PathBuf>,
+    scratch: &'s Scratch,
+    open: Option<(&'f Path, Open)>,
+}
+
+enum Open {
+    Text(json::Blocks),
+    Table(Batches),
+}
+
+/// Some rows of a file.
+struct Block<'f> {
+    file: &'f Path,
+    content: BlockContent,
+}
+
+enum BlockContent {
+    Text(json::Block),
+    Table(Batch),
+}
+
+impl<'f, 's> Blocks<'f, 's> {
+    fn new(files: &'f [PathBuf], scratch: &'s Scratch) -> Self {
+        Self { files: files.iter(), scratch, open: None }
+    }
+
+    fn next(&mut self) -> anyhow::Result<Option<Block<'f>>> {
+        loop {
+            if let Some((file, open)) = &mut self.open {
+                let content = match open {
+                    Open::Text(blocks) => blocks.next(file)?.map(BlockContent::Text),
+                    Open::Table(batches) => batches.next(file)?.map(BlockContent::Table),
+                };
+                if let Some(content) = content {
+                    return Ok(Some(Block { file, content }));
+                }
+            }
+            let Some(path) = self.files.next() else { return Ok(None) };
+            let content = Content::open(path)?;
+            let open = match Kind::of(content.head()) {
+                Some(kind) => Open::Table(Batches::open(kind, content, self.scratch, path)?),
+                None => Open::Text(json::Blocks::new(content)),
+            };
+            self.open = Some((path, open));
+        }
+    }
+}
+
+/// What became of a row, or what is wrong with it.
+type Made<T> = (Place, Result<T, String>);
+
+impl Block<'_> {
+    fn rows<S: RowSeed, T>(
         &self,
-        path: &Path,
-        batches: &[RecordBatch],
         seed: S,
-    ) -> anyhow::Result<Vec<S::Row>> {
-        let mut places = Vec::new();
-        for batch in batches {
-            places.extend((0..batch.num_rows()).map(|i| (batch, i)));
+        make: &impl Fn(S::Row) -> anyhow::Result<T>,
+    ) -> Vec<Made<T>> {
+        let make = |row| make(row).map_err(|error| format!(": {error:#}"));
+        match &self.content {
+            BlockContent::Text(block) => {
+                let row = |slice: Slice<'_>| (slice.place, parse(slice.bytes, seed).and_then(make));
+                block.rows().map(row).collect()
+            }
+            BlockContent::Table(batch) => {
+                let row = |i| {
+                    let row = cells(&batch.rows, i, seed).and_then(make);
+                    (Place::Row(batch.first + i), row)
+                };
+                (0..batch.rows.num_rows()).map(row).collect()
+            }
         }
-        in_parallel(self.threads, places.len(), |n| {
-            let (batch, i) = places[n];
-            let place = Place::Row(n + 1);
-            let value = columns::row(batch, i)
-                .with_context(|| format!("{}{place}", path.display()))
-                .bad_input()?;
-            let fields = fields_of(&value);
-            explain(value, seed)
-                .map_err(|e| anyhow!("{}{place}: {}", path.display(), with_fields(e, &fields)))
-                .bad_input()
-        })
     }
+}
+
+fn cells<S: RowSeed>(batch: &RecordBatch, i: usize, seed: S) -> Result<S::Row, String> {
+    let value = columns::row(batch, i).map_err(|error| format!(": {error:#}"))?;
+    let fields = fields_of(&value);
+    explain(value, seed).map_err(|error| format!(": {}", with_fields(error, &fields)))
+}
+
+/// Reads rows as this type.
+#[must_use]
+pub fn typed<T>() -> PhantomData<fn() -> T> {
+    PhantomData
 }
 
 /// What turns any row's text into a value; it is copied to every row.
@@ -196,30 +313,29 @@ impl Visitor<'_> for ColumnIndex<'_> {
 }
 
 /// Parses a row; only one that fails is parsed a second time, slowly, to name the field.
-fn parse<S: RowSeed>(slice: &Slice<'_>, seed: S) -> Result<S::Row, String> {
-    let mut fast = serde_json::Deserializer::from_slice(slice.bytes);
+fn parse<S: RowSeed>(bytes: &[u8], seed: S) -> Result<S::Row, String> {
+    let mut fast = serde_json::Deserializer::from_slice(bytes);
     if let Ok(row) = seed.read(&mut fast)
         && fast.end().is_ok()
     {
         return Ok(row);
     }
-    let place = slice.place;
-    match serde_json::from_slice::<Value>(slice.bytes) {
+    match serde_json::from_slice::<Value>(bytes) {
         Err(error) => {
             // The library's line is always 1 here, and its column the byte of the row.
             let (text, at) = (error.to_string(), error.column());
             let what = text.split(" at line ").next().unwrap_or(&text);
-            Err(format!("{place}: not JSON: {what}, at byte {at} of the row"))
+            Err(format!(": not JSON: {what}, at byte {at} of the row"))
         }
         Ok(value) => {
             let fields = fields_of(&value);
             // A repeated key is lost in a `Value`, so the fast parser's error is the better one then.
             match explain(value, seed) {
-                Err(error) => Err(format!("{place}: {}", with_fields(error, &fields))),
+                Err(error) => Err(format!(": {}", with_fields(error, &fields))),
                 Ok(_) => {
-                    let mut again = serde_json::Deserializer::from_slice(slice.bytes);
+                    let mut again = serde_json::Deserializer::from_slice(bytes);
                     let error = seed.read(&mut again).err().map(|e| e.to_string());
-                    Err(format!("{place}: {}", error.unwrap_or_default()))
+                    Err(format!(": {}", error.unwrap_or_default()))
                 }
             }
         }
@@ -246,46 +362,4 @@ fn with_fields(error: String, fields: &str) -> String {
 fn fields_of(row: &Value) -> String {
     let names = row.as_object().map(|row| row.keys().map(|key| format!("`{key}`")));
     names.into_iter().flatten().collect::<Vec<_>>().join(", ")
-}
-
-/// `work(0), work(1), ...` with several threads; the first error, by number, is the one that is returned.
-fn in_parallel<T: Send>(
-    threads: usize,
-    n: usize,
-    work: impl Fn(usize) -> anyhow::Result<T> + Sync,
-) -> anyhow::Result<Vec<T>> {
-    let next = AtomicUsize::new(0);
-    let failed = AtomicBool::new(false);
-    let run = || {
-        let mut done: Vec<(usize, anyhow::Result<Vec<T>>)> = Vec::new();
-        // A chunk is taken only after all earlier ones were, so the earliest error is always found.
-        while !failed.load(Ordering::Relaxed) {
-            let start = next.fetch_add(ROWS_AT_A_TIME, Ordering::Relaxed);
-            if start >= n {
-                break;
-            }
-            let chunk = start..n.min(start + ROWS_AT_A_TIME);
-            let rows = interrupt::check()
-                .map_err(anyhow::Error::from)
-                .and_then(|()| chunk.map(&work).collect::<anyhow::Result<Vec<T>>>());
-            failed.fetch_or(rows.is_err(), Ordering::Relaxed);
-            done.push((start, rows));
-        }
-        done
-    };
-    let threads = threads.min(n.div_ceil(ROWS_AT_A_TIME)).max(1);
-    let mut chunks = std::thread::scope(|scope| {
-        let others: Vec<_> = (1..threads).map(|_| scope.spawn(run)).collect();
-        let mut chunks = run();
-        for other in others {
-            chunks.extend(other.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic)));
-        }
-        chunks
-    });
-    chunks.sort_by_key(|(start, _)| *start);
-    let mut rows = Vec::with_capacity(n);
-    for (_, chunk) in chunks {
-        rows.extend(chunk?);
-    }
-    Ok(rows)
 }

@@ -5,7 +5,7 @@
 use anyhow::bail;
 use shards::Role;
 
-use crate::loaders::oasst::row::{Labels, Node, Row};
+use crate::loaders::oasst::row::{Labels, Node};
 
 /// A conversation tree.
 #[derive(Debug)]
@@ -43,55 +43,43 @@ pub struct Message {
     pub replies: Vec<usize>,
 }
 
-/// Trees that are being read.
-#[derive(Debug, Default)]
-pub struct Trees {
-    trees: Vec<Tree>,
-    /// The path from the prompt to the last message that was added as a row of its own.
+/// A tree whose messages come in as rows of their own, depth first.
+#[derive(Debug)]
+pub struct TreeInRows {
+    /// What has come so far.
+    pub tree: Tree,
+    /// The path from the prompt to the last message.
     path: Vec<usize>,
 }
 
-impl Trees {
-    /// Adds a row.
-    pub fn add(&mut self, row: Row) -> anyhow::Result<()> {
-        match row {
-            Row::Tree { id, state, prompt } => {
-                self.path.clear();
-                let mut tree = Tree { id, state, messages: Vec::new() };
-                tree.add_nested(prompt)?;
-                self.trees.push(tree);
-            }
-            Row::Message { tree_state, parent_id: None, node } => {
-                let id = node.message_id.0.clone();
-                let mut tree = Tree { id, state: tree_state, messages: Vec::new() };
-                tree.add(None, node)?;
-                self.trees.push(tree);
-                self.path = vec![0];
-            }
-            Row::Message { parent_id: Some(parent_id), node, .. } => {
-                self.add_reply(&parent_id, node)?
-            }
-        }
-        Ok(())
+/// A message that follows another one.
+#[derive(Debug)]
+pub struct Reply {
+    /// The name of the message before it.
+    pub parent_id: String,
+    /// The message.
+    pub node: Node,
+}
+
+impl TreeInRows {
+    /// Begins with a prompt.
+    pub fn of_prompt(state: Option<String>, node: Node) -> anyhow::Result<Self> {
+        let mut tree = Tree { id: node.message_id.0.clone(), state, messages: Vec::new() };
+        tree.add(None, node)?;
+        Ok(Self { tree, path: vec![0] })
     }
 
-    /// The trees, in the order of the rows.
-    #[must_use]
-    pub fn into_trees(self) -> Vec<Tree> {
-        self.trees
-    }
-
-    /// Messages come depth first, so the parent is the last message or one of its ancestors.
-    fn add_reply(&mut self, parent_id: &str, node: Node) -> anyhow::Result<()> {
+    /// Adds a message to the tree before it. Messages come depth first, so the parent is the last message or one of
+    /// its ancestors.
+    pub fn add(last: Option<&mut Self>, Reply { parent_id, node }: Reply) -> anyhow::Result<()> {
         let message_id = node.message_id.0.clone();
-        if let Some(tree) = self.trees.last_mut() {
-            while let Some(&last) = self.path.last() {
+        if let Some(Self { tree, path }) = last {
+            while let Some(&last) = path.last() {
                 if tree.messages[last].id == parent_id {
-                    let index = tree.add(Some(last), node)?;
-                    self.path.push(index);
+                    path.push(tree.add(Some(last), node)?);
                     return Ok(());
                 }
-                self.path.pop();
+                path.pop();
             }
         }
         bail!(
@@ -102,15 +90,17 @@ impl Trees {
 }
 
 impl Tree {
-    fn add_nested(&mut self, prompt: Node) -> anyhow::Result<()> {
+    /// A tree that came as one row.
+    pub fn of_nested(id: String, state: Option<String>, prompt: Node) -> anyhow::Result<Self> {
+        let mut tree = Self { id, state, messages: Vec::new() };
         let mut todo = vec![(None, prompt)];
         while let Some((parent, mut node)) = todo.pop() {
             let replies = node.replies.take().unwrap_or_default();
-            let index = self.add(parent, node)?;
+            let index = tree.add(parent, node)?;
             // The last one is taken first, so they go in backwards.
             todo.extend(replies.into_iter().rev().map(|reply| (Some(index), reply)));
         }
-        Ok(())
+        Ok(tree)
     }
 
     fn add(&mut self, parent: Option<usize>, node: Node) -> anyhow::Result<usize> {

@@ -1,0 +1,103 @@
+//! A bucket of encoded pieces -> its documents in order, filtered, in the form in which they are stored.
+
+use anyhow::Context as _;
+use shards::{Batch, Format, Role};
+
+use crate::ascii_json;
+use crate::encode::Record;
+use crate::filter::{Filter, Length, Reason};
+use crate::mix::Divided;
+use crate::route::{Bucket, Stretch};
+
+/// The documents of a bucket.
+#[derive(Debug)]
+pub struct Assembled {
+    /// What became of each of them, in order.
+    pub outcomes: Vec<Result<Length, Reason>>,
+    /// Those that are kept.
+    pub batch: Batch,
+    /// Their texts as JSON lines, where they are asked for.
+    pub json: String,
+    /// Where the line of each of them ends.
+    pub json_ends: Vec<usize>,
+}
+
+/// Puts a bucket in order.
+pub fn documents(
+    bucket: &Bucket,
+    chunks: &[Vec<u8>],
+    stretches: &[Stretch<'_>],
+    datasets: &[Divided],
+    format: Format,
+    filter: Filter,
+    with_text: bool,
+) -> anyhow::Result<Assembled> {
+    let mut records: Vec<Option<Record<'_>>> = vec![None; bucket.slots.len()];
+    let mut n_bytes = 0;
+    for chunk in chunks {
+        let mut rest = &chunk[..];
+        while !rest.is_empty() {
+            let (record, length) = Record::first(rest, format);
+            n_bytes += record.tokens.len();
+            records[(record.slot - bucket.slots.start) as usize] = Some(record);
+            rest = &rest[length..];
+        }
+    }
+    let mut assembled = Assembled {
+        outcomes: Vec::with_capacity(bucket.places.len()),
+        batch: Batch::new(format),
+        json: String::new(),
+        json_ends: Vec::new(),
+    };
+    assembled.batch.reserve(n_bytes);
+    let mut records = records.into_iter();
+    let mut pieces = Vec::new();
+    for (dataset, document) in stretches[bucket.stretch].plan.documents(bucket.places.clone()) {
+        let n = datasets[dataset].loaded.pieces_of(document).count();
+        pieces.clear();
+        for _ in 0..n {
+            pieces.push(records.next().flatten().context("a piece of the output is missing")?);
+        }
+        assembled.push(&pieces, filter, with_text)?;
+    }
+    Ok(assembled)
+}
+
+impl Assembled {
+    fn push(
+        &mut self,
+        pieces: &[Record<'_>],
+        filter: Filter,
+        with_text: bool,
+    ) -> anyhow::Result<()> {
+        let roles = pieces.iter().flat_map(Record::roles);
+        let assistants = roles.filter(|(role, _)| *role == Role::Assistant).map(|(_, n)| n);
+        let length = Length {
+            tokens: pieces.iter().map(|piece| piece.n_tokens).sum(),
+            assistant_tokens: assistants.sum(),
+        };
+        if let Some(reason) = filter.refuses(length) {
+            self.outcomes.push(Err(reason));
+            return Ok(());
+        }
+        for piece in pieces {
+            self.batch.push_tokens(piece.tokens);
+            for (role, n) in piece.roles() {
+                self.batch.push_role(role, n);
+            }
+        }
+        self.batch.end()?;
+        if with_text {
+            let text = pieces.iter().map(|piece| piece.text).collect::<Vec<_>>().concat();
+            self.json.push_str("{\"text\": ");
+            ascii_json::string(
+                &String::from_utf8(text).context("texts are UTF-8")?,
+                &mut self.json,
+            );
+            self.json.push_str("}\n");
+            self.json_ends.push(self.json.len());
+        }
+        self.outcomes.push(Ok(length));
+        Ok(())
+    }
+}

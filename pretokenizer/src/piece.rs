@@ -1,0 +1,135 @@
+//! A sample, packed: a few turns back to back, in the form in which they wait for the encoder.
+//!
+//! Every turn is encoded on its own, so a document may be put together from several pieces, in any order and even of
+//! different rows: what a piece becomes does not depend on its neighbours.
+//!
+//! A piece is a row of turns, each of which is a byte that says who speaks and how, four bytes with the length, and the
+//! text. Texts stand as the loader made them: the template is laid around them when they are encoded.
+
+use shards::Role;
+use text::chatml;
+
+use crate::sample::Sample;
+
+/// A packed sample.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Piece(Vec<u8>);
+
+/// One of its turns.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Turn<'p> {
+    /// Whose tokens it makes.
+    pub role: Role,
+    /// How it becomes text.
+    pub form: Form,
+    /// What is said.
+    pub text: &'p str,
+}
+
+/// How a turn becomes text.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Form {
+    /// By the template.
+    Turn,
+    /// By the template, with the wording around it that was drawn for the document.
+    Worded,
+    /// As it is.
+    Verbatim,
+}
+
+impl Piece {
+    /// Packs a sample.
+    #[must_use]
+    pub fn of(sample: &Sample) -> Self {
+        let mut piece = Self::default();
+        match sample {
+            Sample::Conversation(conversation) => {
+                for (role, text) in chatml::turns(conversation) {
+                    piece.push(Turn { role, form: Form::Turn, text });
+                }
+            }
+            Sample::Worded { text, answer } => {
+                piece.push(Turn { role: Role::User, form: Form::Worded, text });
+                piece.push(Turn { role: Role::Assistant, form: Form::Turn, text: answer });
+            }
+            Sample::PlainText(text) => {
+                piece.push(Turn { role: Role::Context, form: Form::Verbatim, text });
+            }
+        }
+        piece
+    }
+
+    /// Appends a turn.
+    ///
+    /// # Panics
+    ///
+    /// If the text has 4 GiB or more, which no row that was parsed has.
+    pub fn push(&mut self, turn: Turn<'_>) {
+        let length = u32::try_from(turn.text.len()).expect("a text of less than 4 GiB");
+        self.0.reserve(5 + turn.text.len());
+        self.0.push(turn.role.id() | (turn.form as u8) << 4);
+        self.0.extend(length.to_le_bytes());
+        self.0.extend(turn.text.as_bytes());
+    }
+
+    /// The packed bytes.
+    #[must_use]
+    pub fn bytes(&self) -> &[u8] {
+        &self.0
+    }
+}
+
+impl From<Sample> for Piece {
+    fn from(sample: Sample) -> Self {
+        Self::of(&sample)
+    }
+}
+
+/// The turns of a packed piece.
+pub fn turns(mut packed: &[u8]) -> impl Iterator<Item = Turn<'_>> {
+    std::iter::from_fn(move || {
+        let (&[kind, a, b, c, d], rest) = packed.split_first_chunk()?;
+        let (text, rest) = rest.split_at(u32::from_le_bytes([a, b, c, d]) as usize);
+        packed = rest;
+        Some(Turn {
+            role: Role::try_from(kind & 0xf).expect("a role was packed"),
+            form: [Form::Turn, Form::Worded, Form::Verbatim][usize::from(kind >> 4)],
+            text: std::str::from_utf8(text).expect("a text was packed"),
+        })
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_packed_is_unpacked() {
+        let conversation = Sample::dialogue([("q", ""), ("é", "a\n")])
+            .with_system(Some("s".into()))
+            .with_context("c");
+        let worded = Sample::Worded { text: "t".into(), answer: "a".into() };
+        let text = Sample::PlainText("x".into());
+        let shown: Vec<_> = [conversation, worded, text]
+            .map(|sample| {
+                let piece = Piece::of(&sample);
+                let turns = turns(piece.bytes());
+                turns
+                    .map(|it| format!("{} {:?} {:?}", it.role, it.form, it.text))
+                    .collect::<Vec<_>>()
+            })
+            .concat();
+        expect_test::expect![[r#"
+            system Turn "s"
+            user Turn "q"
+            context Turn "c"
+            assistant Turn ""
+            user Turn "é"
+            context Turn "c"
+            assistant Turn "a\n"
+            user Worded "t"
+            assistant Turn "a"
+            context Verbatim "x""#]]
+        .assert_eq(&shown.join("\n"));
+    }
+}

@@ -1,0 +1,159 @@
+//! Pieces, in the order in which they were read: in memory up to a bound, behind it in the temporary file.
+//!
+//! Pieces are only appended, and read from the first to the last, a block of them at a time: whatever the order of the
+//! output, neither the files nor the temporary file are read out of order.
+
+use std::ops::Range;
+use std::sync::{Arc, Mutex};
+
+use crate::piece::Piece;
+use crate::scratch::{Extent, Scratch};
+
+/// Bytes of a block.
+const BLOCK: usize = 1 << 18;
+
+/// The pieces of all datasets.
+#[derive(Debug)]
+pub struct Store {
+    scratch: Arc<Scratch>,
+    /// Bytes that may stay in memory.
+    memory: usize,
+    blocks: Vec<Block>,
+    /// The block that is being filled.
+    open: Vec<u8>,
+    n_pieces: u32,
+    n_bytes: u64,
+}
+
+#[derive(Debug)]
+struct Block {
+    pieces: Range<u32>,
+    bytes: Place,
+}
+
+#[derive(Debug)]
+enum Place {
+    Memory(Mutex<Vec<u8>>),
+    Disk(Extent),
+}
+
+impl Store {
+    /// An empty store that keeps so many bytes in memory.
+    #[must_use]
+    pub fn new(memory: usize, scratch: Arc<Scratch>) -> Self {
+        Self { scratch, memory, blocks: Vec::new(), open: Vec::new(), n_pieces: 0, n_bytes: 0 }
+    }
+
+    /// How many pieces there are.
+    #[must_use]
+    pub fn n_pieces(&self) -> u32 {
+        self.n_pieces
+    }
+
+    /// How many bytes they have.
+    #[must_use]
+    pub fn n_bytes(&self) -> u64 {
+        self.n_bytes
+    }
+
+    /// Appends a piece.
+    pub fn push(&mut self, piece: &Piece) -> anyhow::Result<()> {
+        let bytes = piece.bytes();
+        if self.open.len() + bytes.len() > BLOCK {
+            self.close()?;
+        }
+        let Some(n_pieces) = self.n_pieces.checked_add(1) else {
+            anyhow::bail!("more than {} rows\nhint: build the datamix in several runs", u32::MAX);
+        };
+        self.n_pieces = n_pieces;
+        self.n_bytes += bytes.len() as u64;
+        self.open.extend((bytes.len() as u64).to_le_bytes());
+        self.open.extend(bytes);
+        Ok(())
+    }
+
+    /// Ends the block that is being filled.
+    pub fn close(&mut self) -> anyhow::Result<()> {
+        if self.open.is_empty() {
+            return Ok(());
+        }
+        let next = Vec::with_capacity(BLOCK + 4096);
+        let bytes = std::mem::replace(&mut self.open, next);
+        let bytes = if bytes.len() <= self.memory {
+            self.memory -= bytes.len();
+            Place::Memory(Mutex::new(bytes))
+        } else {
+            Place::Disk(self.scratch.write(&bytes)?)
+        };
+        let start = self.blocks.last().map_or(0, |block| block.pieces.end);
+        self.blocks.push(Block { pieces: start..self.n_pieces, bytes });
+        Ok(())
+    }
+
+    /// How many blocks there are.
+    #[must_use]
+    pub fn n_blocks(&self) -> usize {
+        self.blocks.len()
+    }
+
+    /// The pieces of a block, by number.
+    #[must_use]
+    pub fn pieces_of(&self, block: usize) -> Range<u32> {
+        self.blocks[block].pieces.clone()
+    }
+
+    /// The bytes of a block; [`each`] tells its pieces. With `last`, the store need not keep them.
+    pub fn read(&self, block: usize, last: bool) -> anyhow::Result<Vec<u8>> {
+        match &self.blocks[block].bytes {
+            Place::Disk(extent) => self.scratch.read(*extent),
+            Place::Memory(bytes) => {
+                let mut bytes = bytes.lock().expect("nobody panics while copying");
+                Ok(if last { std::mem::take(&mut *bytes) } else { bytes.clone() })
+            }
+        }
+    }
+}
+
+/// The packed pieces in a block's bytes.
+pub fn each(mut block: &[u8]) -> impl Iterator<Item = &[u8]> {
+    std::iter::from_fn(move || {
+        let (length, rest) = block.split_first_chunk()?;
+        let length = usize::try_from(u64::from_le_bytes(*length)).expect("it was in memory");
+        let (piece, rest) = rest.split_at(length);
+        block = rest;
+        Some(piece)
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::sample::Sample;
+
+    #[test]
+    fn pieces_come_back_in_order_wherever_they_were_kept() {
+        let folder = tempfile::tempdir().unwrap();
+        for (memory, is_used) in [(usize::MAX, false), (BLOCK * 2, true), (0, true)] {
+            let scratch = Arc::new(Scratch::new(folder.path()));
+            let mut store = Store::new(memory, Arc::clone(&scratch));
+            let piece = |i: usize| Piece::of(&Sample::PlainText("x".repeat(i * 997 % 50_000)));
+            let n = 100;
+            for i in 0..n {
+                store.push(&piece(i)).unwrap();
+            }
+            store.close().unwrap();
+            assert_eq!(scratch.is_used(), is_used);
+            let mut next = 0;
+            for block in 0..store.n_blocks() {
+                assert_eq!(store.pieces_of(block).start as usize, next);
+                for packed in each(&store.read(block, false).unwrap()) {
+                    assert_eq!(packed, piece(next).bytes());
+                    next += 1;
+                }
+                assert_eq!(store.pieces_of(block).end as usize, next);
+            }
+            assert_eq!(next, n);
+        }
+        assert_eq!(folder.path().read_dir().unwrap().count(), 0);
+    }
+}
