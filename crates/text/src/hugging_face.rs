@@ -1,8 +1,12 @@
 //! A Hugging Face `tokenizer.json`, through the `tokenizers` crate: the general door, at that crate's speed.
 //!
-//! Which strings are special follows the reference's `FalconTokenizer`: the `additional_special_tokens` named in
-//! `special_tokens_map.json` or else `tokenizer_config.json` beside the file, then the extra tokens; and none at all when
-//! no extra tokens are asked for. Nothing is put around a text: no `<s>`, no `</s>`.
+//! Which strings are listed as special is a [`Rule`]:
+//! - the reference's `FalconTokenizer`: the `additional_special_tokens` named in `special_tokens_map.json` or else
+//!   `tokenizer_config.json` beside the file, then the extra tokens; and none at all when no extra tokens are asked for.
+//!   A text is cut at them, and what stands between is encoded on its own;
+//! - the file's own: the added tokens that it calls special, then the extra tokens. A text is encoded as a whole.
+//!
+//! Nothing is put around a text: no `<s>`, no `</s>`.
 
 use std::path::Path;
 
@@ -12,10 +16,20 @@ use tokenizers::{AddedToken, Tokenizer};
 
 use crate::error::Error;
 
+/// Which strings are listed as special, and whether texts are cut at them.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Rule {
+    /// The reference's.
+    Falcon,
+    /// The file's own.
+    Own,
+}
+
 /// The library's tokenizer and what we keep of its vocabulary.
 #[derive(Debug)]
 pub(crate) struct HuggingFace {
     pub(crate) tokenizer: Tokenizer,
+    pub(crate) rule: Rule,
     /// The string of each id; empty where the vocabulary has a hole.
     pub(crate) tokens: Vec<String>,
     /// Special tokens in the order of registration.
@@ -27,7 +41,7 @@ pub(crate) struct HuggingFace {
 }
 
 impl HuggingFace {
-    pub(crate) fn read(file: &Path, extra: &[String]) -> Result<Self, Error> {
+    pub(crate) fn read(file: &Path, extra: &[String], rule: Rule) -> Result<Self, Error> {
         let json = fs::read(file)?;
         let refused = |source: tokenizers::Error| Error::NotHuggingFace {
             file: file.into(),
@@ -35,16 +49,27 @@ impl HuggingFace {
         };
         let mut tokenizer = Tokenizer::from_bytes(json).map_err(refused)?;
         let named = NamedTokens::beside(file)?;
-        let special = if extra.is_empty() {
-            Vec::new()
-        } else {
-            named.additional_special_tokens.unwrap_or_default()
+        let special: Vec<String> = match rule {
+            Rule::Falcon if extra.is_empty() => Vec::new(),
+            Rule::Falcon => {
+                let named = named.additional_special_tokens.unwrap_or_default();
+                named.into_iter().map(String::from).collect()
+            }
+            Rule::Own => {
+                let mut added: Vec<_> = tokenizer.get_added_tokens_decoder().into_iter().collect();
+                added.sort_by_key(|(id, _)| *id);
+                let special = added.into_iter().filter(|(_, token)| token.special);
+                special.map(|(_, token)| token.content).collect()
+            }
         };
-        let special: Vec<String> =
-            special.into_iter().map(String::from).chain(extra.iter().cloned()).collect();
-        tokenizer
-            .add_special_tokens(special.iter().map(|token| AddedToken::from(token.clone(), true)))
-            .map_err(refused)?;
+        let extra: Vec<String> =
+            extra.iter().filter(|token| !special.contains(token)).cloned().collect();
+        // Those of the file keep what it says about white space around them.
+        let n_there = if rule == Rule::Own { special.len() } else { 0 };
+        let special: Vec<String> = [special, extra].concat();
+        let new = special[n_there..].iter().map(|token| AddedToken::from(token.clone(), true));
+        let new: Vec<_> = new.collect();
+        tokenizer.add_special_tokens(new).map_err(refused)?;
         let id = |token: &str| tokenizer.token_to_id(token).expect("a registered token has an id");
         let special = special
             .into_iter()
@@ -57,13 +82,24 @@ impl HuggingFace {
         let named_id = |token: Option<NamedToken>| tokenizer.token_to_id(&String::from(token?));
         let (bos, eos) = (named_id(named.bos_token), named_id(named.eos_token));
         let (pad, unknown) = (named_id(named.pad_token), named_id(named.unk_token));
-        Ok(Self { tokens, special, bos, eos, pad, unknown, tokenizer })
+        Ok(Self { tokens, special, bos, eos, pad, unknown, tokenizer, rule })
     }
 
     /// The file again, with the extra tokens in it.
     pub(crate) fn to_json(&self) -> serde_json::Value {
         let json = self.tokenizer.to_string(false).expect("a tokenizer that was loaded is stored");
         serde_json::from_str(&json).expect("the library writes JSON")
+    }
+
+    /// Each id with the bytes of the text that it came from.
+    pub(crate) fn encode_with_offsets(
+        &self,
+        text: &str,
+    ) -> impl Iterator<Item = (u32, usize, usize)> + use<> {
+        let encoding = self.tokenizer.encode(text, false);
+        let encoding = encoding.expect("a tokenizer that was loaded encodes any text");
+        let (ids, offsets) = (encoding.get_ids().to_vec(), encoding.get_offsets().to_vec());
+        ids.into_iter().zip(offsets).map(|(id, (start, end))| (id, start, end))
     }
 
     pub(crate) fn encode(&self, text: &str, ids: &mut Vec<u32>) {

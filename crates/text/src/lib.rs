@@ -20,6 +20,11 @@
 
 pub mod conversation; // what every source makes
 pub mod chatml; // conversation -> turns with roles
+mod marks; // marks that go through a template with the messages
+mod python_json; // JSON as Python writes it
+mod jinja; // Jinja as transformers runs it
+mod template_file; // where a chat template stands
+mod template; // conversation -> text, and who speaks in each part of it
 mod error; // what can be wrong with a tokenizer's files
 mod special; // strings that become one id wherever they stand
 mod model; // a SentencePiece model, read and checked
@@ -34,10 +39,14 @@ mod part_cache; // the ids of parts met before
 mod part_encoder; // text -> ids, the fast path
 mod tokenizer_json; // a model as Hugging Face's file
 mod hugging_face; // text -> ids through a tokenizer.json
+mod ends; // ids -> where in the text each ends, and whose it is
 mod decode; // ids -> text
 pub mod tokenizer; // the door: text <-> ids
 
 pub use crate::chatml::{Segment, prompt, segments};
 pub use crate::conversation::{Conversation, Message};
 pub use crate::error::Error;
+pub use crate::jinja::Refusal;
+pub use crate::template::{ChatTemplate, Header, Rendered, Template};
+pub use crate::template_file::{TemplateError, TemplateFile};
 pub use crate::tokenizer::{Decoder, Encoder, Tokenizer};

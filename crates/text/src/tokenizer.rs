@@ -12,13 +12,17 @@
 
 use std::path::{Path, PathBuf};
 
+use shards::Role;
+
 use crate::decode::SentencePieceDecoder;
+use crate::ends::{RoleReader, ends};
 use crate::error::Error;
-use crate::hugging_face::{HuggingFace, HuggingFaceDecoder};
+use crate::hugging_face::{HuggingFace, HuggingFaceDecoder, Rule};
 use crate::model::Model;
 use crate::part_encoder::{PartEncoder, Parts};
 use crate::queue::QueueEncoder;
 use crate::special::{Piece, SpecialTokens};
+use crate::template::Rendered;
 use crate::tokenizer_json::tokenizer_json;
 
 /// A vocabulary and its rules. It does not change; encoders and decoders borrow it.
@@ -80,10 +84,19 @@ impl Tokenizer {
         })
     }
 
-    /// A `tokenizer.json`, and extra special tokens; what is special follows `hugging_face`'s rule.
+    /// A `tokenizer.json`, and extra special tokens, by the rule of the reference's `FalconTokenizer`; see `hugging_face`.
     pub fn hugging_face(tokenizer_json: &Path, extra: &[String]) -> Result<Self, Error> {
+        Self::of_json(tokenizer_json, extra, Rule::Falcon)
+    }
+
+    /// A `tokenizer.json`, and extra special tokens, as transformers uses it; see `hugging_face`.
+    pub fn tokenizer_json(tokenizer_json: &Path, extra: &[String]) -> Result<Self, Error> {
+        Self::of_json(tokenizer_json, extra, Rule::Own)
+    }
+
+    fn of_json(tokenizer_json: &Path, extra: &[String], rule: Rule) -> Result<Self, Error> {
         check_extra(extra)?;
-        let engine = HuggingFace::read(tokenizer_json, extra)?;
+        let engine = HuggingFace::read(tokenizer_json, extra, rule)?;
         let vocab_size = u32::try_from(engine.tokens.len()).expect("ids are 32 bits wide");
         let special = SpecialTokens::new(engine.special.iter().cloned());
         Ok(Self {
@@ -179,10 +192,11 @@ impl Tokenizer {
     pub fn encoder(&self) -> Encoder<'_> {
         let segments = match &self.engine {
             Engine::SentencePiece(engine) => match &engine.parts {
-                Ok(parts) => {
-                    SegmentEncoder::Parts(Box::new(PartEncoder::new(&engine.model, parts)))
-                }
-                Err(_) => SegmentEncoder::Queue(QueueEncoder::new(&engine.model)),
+                Ok(parts) => SegmentEncoder::Parts(
+                    &engine.model,
+                    Box::new(PartEncoder::new(&engine.model, parts)),
+                ),
+                Err(_) => SegmentEncoder::Queue(&engine.model, QueueEncoder::new(&engine.model)),
             },
             Engine::HuggingFace(engine) => SegmentEncoder::HuggingFace(engine),
         };
@@ -219,21 +233,74 @@ pub struct Encoder<'t> {
 /// What encodes a text without special strings.
 #[derive(Debug)]
 enum SegmentEncoder<'t> {
-    Parts(Box<PartEncoder<'t>>),
-    Queue(QueueEncoder<'t>),
+    Parts(&'t Model, Box<PartEncoder<'t>>),
+    Queue(&'t Model, QueueEncoder<'t>),
     HuggingFace(&'t HuggingFace),
 }
 
 impl Encoder<'_> {
     /// Appends the ids of a text.
     pub fn encode(&mut self, text: &str, ids: &mut Vec<u32>) {
+        if let SegmentEncoder::HuggingFace(engine) = &self.segments
+            && engine.rule == Rule::Own
+        {
+            return engine.encode(text, ids);
+        }
         self.special.split(text, |piece| match piece {
             Piece::Special(id) => ids.push(id),
             Piece::Text(text) => match &mut self.segments {
-                SegmentEncoder::Parts(encoder) => encoder.encode(text, ids),
-                SegmentEncoder::Queue(encoder) => encoder.encode(text, ids),
+                SegmentEncoder::Parts(_, encoder) => encoder.encode(text, ids),
+                SegmentEncoder::Queue(_, encoder) => encoder.encode(text, ids),
                 SegmentEncoder::HuggingFace(engine) => engine.encode(text, ids),
             },
+        });
+    }
+
+    /// Appends the ids of a text, and whose each of them is.
+    ///
+    /// The ids are those of the text as a whole; see `ends` for an id that stands in two spans.
+    pub fn encode_rendered(
+        &mut self,
+        rendered: &Rendered,
+        ids: &mut Vec<u32>,
+        roles: &mut Vec<Role>,
+    ) {
+        let mut role = RoleReader::new(&rendered.spans);
+        if let SegmentEncoder::HuggingFace(engine) = &self.segments {
+            for (id, start, end) in engine.encode_with_offsets(&rendered.text) {
+                ids.push(id);
+                roles.push(role.role_to(start, end));
+            }
+            return;
+        }
+        let mut place = 0;
+        self.special.split(&rendered.text, |piece| match piece {
+            Piece::Special(id) => {
+                let length = self.special.token(id).map_or(0, str::len);
+                ids.push(id);
+                roles.push(role.role_to(place, place + length));
+                place += length;
+            }
+            Piece::Text(text) => {
+                let n_before = ids.len();
+                let model = match &mut self.segments {
+                    SegmentEncoder::Parts(model, encoder) => {
+                        encoder.encode(text, ids);
+                        *model
+                    }
+                    SegmentEncoder::Queue(model, encoder) => {
+                        encoder.encode(text, ids);
+                        *model
+                    }
+                    SegmentEncoder::HuggingFace(_) => unreachable!("it was encoded above"),
+                };
+                let mut start = place;
+                for end in ends(model, text, &ids[n_before..]) {
+                    roles.push(role.role_to(start, place + end));
+                    start = place + end;
+                }
+                place += text.len();
+            }
         });
     }
 }
