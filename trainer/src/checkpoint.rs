@@ -23,7 +23,8 @@ use tch::{Kind, Tensor};
 
 use crate::params::{Model, Moments, ParamSpec};
 use crate::state::TrainState;
-use crate::weights::{self, Stored};
+use crate::stored::Stored;
+use crate::weights::{self, Source};
 
 const VERSION: u32 = 1;
 const LAST: &str = "checkpoint.json";
@@ -112,11 +113,10 @@ pub fn load(checkpoint: &Path, model: &mut Model, moments: &mut [Moments]) -> Re
     Ok(state)
 }
 
-/// Reads a checkpoint's weights alone, as an export does.
-pub fn load_model(checkpoint: &Path, model: &mut Model) -> Result<TrainState> {
+/// A checkpoint's weights alone, in `f32`, and where the run stood.
+pub fn open_weights(checkpoint: &Path) -> Result<(Stored, TrainState)> {
     let state = verify(checkpoint)?;
-    weights::load(checkpoint, model)?;
-    Ok(state)
+    Ok((stored(checkpoint, MODEL).bad_input()?, state))
 }
 
 /// Whether a folder is a checkpoint.
@@ -206,11 +206,10 @@ fn stored(checkpoint: &Path, name: &str) -> Result<Stored> {
 }
 
 fn write(path: &Path, tensors: &[(ParamSpec, Tensor)]) -> Result<()> {
-    weights::write_file(
-        path,
-        tensors.iter().map(|(spec, it)| (spec.name.as_str(), it)),
-        Kind::Float,
-    )
+    let sources: Vec<Source<'_>> =
+        tensors.iter().map(|(spec, it)| Source::tensor(spec.name.as_str(), it)).collect();
+    weights::write_file(path, &sources, Kind::Float)?;
+    Ok(())
 }
 
 /// Both moments of every parameter, each under the parameter's name.

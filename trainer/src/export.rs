@@ -1,21 +1,32 @@
-//! A checkpoint -> a Hugging Face folder that transformers opens, read back and compared before it gets its name.
+//! A checkpoint -> a Hugging Face folder that transformers, vLLM and llama.cpp's converter open, proved before it gets
+//! its name.
+//!
+//! Parameters go from the mapped checkpoint to the files some rows at a time. `export_report.json` says what was
+//! compared ([`crate::proof`]) and what became of the tokens that the datamix added ([`crate::new_tokens`]).
 
 use std::path::Path;
 
-use anyhow::{Result, bail};
+use anyhow::{Context, Result};
 use cli::{BadInput, bail_input, print};
 use fs_err as fs;
 use serde::Serialize;
-use serde_json::json;
+use serde_json::{Value, json};
+use shards::Manifest;
 use shards::atomic::{self, StagedFolder};
-use shards::hash::{self, FileHash, sha256};
-use tch::{Device, Kind, Tensor};
+use shards::hash::{self, FileHash};
+use tch::Kind;
+use text::Tokenizer;
 
 use crate::checkpoint;
 use crate::hf_tokenizer;
-use crate::params::ParamSpec;
+use crate::llama_config::LlamaConfig;
+use crate::model_card::{Card, NOTICES};
+use crate::new_tokens::{self, NewTokens};
+use crate::params::{ParamSpec, unit_specs};
+use crate::proof::{self, Proof};
+use crate::stored::Stored;
 use crate::trained::Trained;
-use crate::weights::{self, Stored};
+use crate::weights::{self, Source};
 
 /// What an export is asked for.
 #[derive(Clone, Debug)]
@@ -24,73 +35,91 @@ pub struct Options {
     pub kind: Kind,
     /// Where one file of weights ends and the next begins.
     pub max_shard_bytes: u64,
+    /// Whether the rows that only fill up the vocabulary are left out.
+    pub trim_vocab: bool,
     /// Whether a folder that is there already may be replaced.
     pub force: bool,
 }
 
-/// `export_report.json`: what was written, and that it was read back the same.
+/// `export_report.json`.
 #[derive(Serialize)]
 struct Report {
     checkpoint: String,
     step: u64,
     dtype: String,
     parameters: i64,
-    /// SHA-256 of each tensor's bytes, equal in the trained model and in the files.
-    tensors: Vec<TensorHash>,
+    new_tokens: Option<NewTokens>,
+    proof: Proof,
     files: Vec<FileHash>,
-}
-
-#[derive(Serialize)]
-struct TensorHash {
-    name: String,
-    shape: Vec<i64>,
-    sha256: String,
 }
 
 /// Exports a run's newest checkpoint, or a checkpoint.
 pub fn export(from: &Path, out: &Path, options: &Options) -> Result<()> {
     check_target(out, options.force)?;
     let trained = Trained::find(from)?;
-    let (model, state) = trained.model(Device::Cpu)?;
-    let Trained { checkpoint, tokenizer, mut config } = trained;
+    let (stored, state) = checkpoint::open_weights(&trained.checkpoint)?;
+    let Trained { run, run_config, checkpoint, tokenizer, mut config } = trained;
+    weights::check(&stored, specs(&config).iter()).bad_input()?;
+    if let (true, Some(tokenizer)) = (options.trim_vocab, &tokenizer) {
+        config.vocab_size = tokenizer.vocab_size().into();
+    } else if options.trim_vocab {
+        bail_input!("`--vocab trim` needs a tokenizer, and the base model's folder has none");
+    }
+    // A text ends with the assistant's turn; the base's own end stays one too.
+    if let Some(end) = tokenizer.as_ref().and_then(hf_tokenizer::turn_end) {
+        config.eos_token_ids.retain(|id| *id != end);
+        config.eos_token_ids.insert(0, end);
+    }
+    let specs = specs(&config);
+    let sources = sources(&stored, &specs);
 
     let staged = StagedFolder::create(out)?;
-    let tensors = weights::parameters(&model);
-    weights::write_folder(staged.path(), &tensors, options.kind, options.max_shard_bytes)?;
-    if let Some(tokenizer) = &tokenizer {
-        hf_tokenizer::write(tokenizer, config.max_position_embeddings, staged.path())?;
-        // A text ends with the assistant's turn; the base's own end stays one too.
-        if let Some(end) = hf_tokenizer::turn_end(tokenizer) {
-            config.eos_token_ids.retain(|id| *id != end);
-            config.eos_token_ids.insert(0, end);
-        }
-    } else {
-        print::note("warning: the base model's folder has no tokenizer, so the export has none");
-    }
-    atomic::write_json(&staged.path().join("config.json"), &config.to_json(options.kind))?;
-    let pad = tokenizer.as_ref().and_then(|it| it.pad_id().or(it.special_id("<PAD>")));
-    let generation = json!({
-        "bos_token_id": config.bos_token_id,
-        "eos_token_id": config.eos_token_ids,
-        "pad_token_id": pad,
-    });
-    atomic::write_json(&staged.path().join("generation_config.json"), &generation)?;
+    let folder = staged.path();
+    weights::write_folder(folder, &sources, options.kind, options.max_shard_bytes)?;
+    write_json_files(&config, tokenizer.as_ref(), options.kind, folder)?;
+    let notices = copy_notices(&run_config.model.base, folder)?;
+    let manifest = Manifest::of_shards(&run_config.data.train).bad_input()?;
+    let dtype = if options.kind == Kind::BFloat16 { "bfloat16" } else { "float32" };
+    let parameters = specs.iter().map(ParamSpec::numel).sum();
+    let card = Card {
+        name: &out.file_name().unwrap_or_default().to_string_lossy(),
+        run: &run,
+        config: &run_config,
+        state: &state,
+        manifest: manifest.as_ref(),
+        model: &config,
+        parameters,
+        dtype,
+        chatml: tokenizer.as_ref().and_then(hf_tokenizer::turn_end).is_some(),
+        notices: &notices,
+    };
+    atomic::write(&folder.join("README.md"), card.text()?.as_bytes())?;
 
+    let proof = proof::prove(folder, &sources, &config, options.kind, tokenizer.as_ref())
+        .context("the export failed, and nothing was left of it")?;
+    let new_tokens = tokenizer
+        .as_ref()
+        .map(|tokenizer| new_tokens::measure(&run_config, state.step, tokenizer, &sources))
+        .transpose()?;
+    for remark in new_tokens.iter().flat_map(NewTokens::remarks) {
+        print::note(format!("warning: {remark}"));
+    }
     let report = Report {
         checkpoint: checkpoint.display().to_string(),
         step: state.step,
-        dtype: if options.kind == Kind::BFloat16 { "bfloat16" } else { "float32" }.to_string(),
-        parameters: model.numel(),
-        tensors: compare(staged.path(), &tensors, options.kind)?,
-        files: hash::folder(staged.path())?,
+        dtype: dtype.to_string(),
+        parameters,
+        new_tokens,
+        proof,
+        files: hash::folder(folder)?,
     };
-    atomic::write_json(&staged.path().join("export_report.json"), &report)?;
+    atomic::write_json(&folder.join("export_report.json"), &report)?;
     if out.exists() {
         fs::remove_dir_all(out)?;
     }
     staged.commit()?;
     print::note(format!(
-        "{}: step {}, {:.1} M parameters in {}, read back and compared",
+        "{}: step {}, {:.1} M parameters in {}, read back and compared: every tensor, and the logits of fixed prompts",
         out.display(),
         report.step,
         report.parameters as f64 / 1e6,
@@ -99,10 +128,57 @@ pub fn export(from: &Path, out: &Path, options: &Options) -> Result<()> {
     Ok(())
 }
 
+/// Every parameter of a model of this shape, in order.
+pub(crate) fn specs(config: &LlamaConfig) -> Vec<ParamSpec> {
+    unit_specs(config).into_iter().flat_map(|unit| unit.params).collect()
+}
+
+/// Stored parameters, cut to these shapes.
+pub(crate) fn sources<'a>(stored: &'a Stored, specs: &'a [ParamSpec]) -> Vec<Source<'a>> {
+    specs.iter().map(|spec| Source::stored(stored, &spec.name, spec.shape.clone())).collect()
+}
+
+/// `config.json`, `generation_config.json` and the tokenizer's files.
+fn write_json_files(
+    config: &LlamaConfig,
+    tokenizer: Option<&Tokenizer>,
+    kind: Kind,
+    folder: &Path,
+) -> Result<()> {
+    if let Some(tokenizer) = tokenizer {
+        hf_tokenizer::write(tokenizer, config.max_position_embeddings, folder)?;
+    } else {
+        print::note("warning: the base model's folder has no tokenizer, so the export has none");
+    }
+    let pad = tokenizer.and_then(|it| it.pad_id().or(it.special_id("<PAD>")));
+    let mut json = config.to_json(kind);
+    json["pad_token_id"] = json!(pad);
+    atomic::write_json(&folder.join("config.json"), &json)?;
+    let generation: Value = json!({
+        "bos_token_id": config.bos_token_id,
+        "eos_token_id": config.eos_token_ids,
+        "pad_token_id": pad,
+    });
+    Ok(atomic::write_json(&folder.join("generation_config.json"), &generation)?)
+}
+
+/// The base's licences go where its weights go.
+fn copy_notices(base: &Path, folder: &Path) -> Result<Vec<&'static str>> {
+    let mut copied = Vec::new();
+    for name in NOTICES {
+        let from = base.join(name);
+        if from.is_file() {
+            atomic::write(&folder.join(name), &fs::read(&from)?)?;
+            copied.push(name);
+        }
+    }
+    Ok(copied)
+}
+
 /// A folder with something in it is only replaced when that is asked for, and when it is a model's.
-fn check_target(out: &Path, force: bool) -> Result<()> {
+pub(crate) fn check_target(out: &Path, force: bool) -> Result<()> {
     if out.is_file() {
-        bail_input!("`--out` is `{}`, a file, and an export needs a folder", out.display());
+        bail_input!("`--out` is `{}`, a file, and a model needs a folder", out.display());
     }
     if !out.exists() || fs::read_dir(out).bad_input()?.next().is_none() {
         return Ok(());
@@ -121,30 +197,4 @@ fn check_target(out: &Path, force: bool) -> Result<()> {
         );
     }
     Ok(())
-}
-
-/// Opens the folder as a stranger would and compares every tensor with the trained one, converted.
-fn compare(folder: &Path, tensors: &[(ParamSpec, Tensor)], kind: Kind) -> Result<Vec<TensorHash>> {
-    let stored = Stored::open_folder(folder)?;
-    if stored.names().count() != tensors.len() {
-        bail!("the export has {} tensors, expected {}", stored.names().count(), tensors.len());
-    }
-    let mut hashes = Vec::with_capacity(tensors.len());
-    for (spec, trained) in tensors {
-        let read = stored.tensor(&spec.name)?;
-        let same_form = read.kind() == kind && read.size() == spec.shape;
-        let found = sha256(&weights::bytes(&read));
-        if !same_form || found != sha256(&weights::bytes(&trained.to_kind(kind))) {
-            bail!(
-                "`{}` was read back otherwise than it was trained: nothing is exported",
-                spec.name
-            );
-        }
-        hashes.push(TensorHash {
-            name: spec.name.clone(),
-            shape: spec.shape.clone(),
-            sha256: found,
-        });
-    }
-    Ok(hashes)
 }

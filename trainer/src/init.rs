@@ -3,13 +3,14 @@
 use std::path::Path;
 
 use anyhow::{Context, Result};
+use clap::ValueEnum;
 use cli::{BadInput, bail_input, print};
 use shards::atomic::{self, StagedFolder};
 use tch::{Device, Kind};
 use text::Tokenizer;
 
 use crate::hf_tokenizer;
-use crate::llama_config::LlamaConfig;
+use crate::llama_config::{LlamaConfig, RopeScaling};
 use crate::params::Model;
 use crate::weights;
 
@@ -32,7 +33,7 @@ pub fn init(
     }
     let model = random(config, seed);
     let staged = StagedFolder::create(out)?;
-    weights::write_folder(staged.path(), &weights::parameters(&model), Kind::Float, u64::MAX)?;
+    weights::write_folder(staged.path(), &weights::sources(&model), Kind::Float, u64::MAX)?;
     if let Some(tokenizer) = tokenizer {
         hf_tokenizer::write(tokenizer, model.config.max_position_embeddings, staged.path())?;
     }
@@ -45,6 +46,48 @@ pub fn init(
         model.config.vocab_size
     ));
     Ok(())
+}
+
+/// The shapes of known models.
+#[derive(Clone, Copy, Debug, ValueEnum)]
+pub enum Preset {
+    /// CodeLlama 7B
+    #[value(name = "codellama-7b")]
+    Codellama7b,
+    /// CodeLlama 13B
+    #[value(name = "codellama-13b")]
+    Codellama13b,
+    /// CodeLlama 34B
+    #[value(name = "codellama-34b")]
+    Codellama34b,
+}
+
+impl Preset {
+    /// The shape, as `config.json` of the published models has it; vocabulary and token ids are the tokenizer's.
+    #[must_use]
+    pub fn shape(self) -> LlamaConfig {
+        let [hidden_size, intermediate_size, layers, heads, kv_heads] = match self {
+            Self::Codellama7b => [4096, 11008, 32, 32, 32],
+            Self::Codellama13b => [5120, 13824, 40, 40, 40],
+            Self::Codellama34b => [8192, 22016, 48, 64, 8],
+        };
+        LlamaConfig {
+            vocab_size: 32016,
+            hidden_size,
+            intermediate_size,
+            num_hidden_layers: layers,
+            num_attention_heads: heads,
+            num_key_value_heads: kv_heads,
+            head_dim: 128,
+            max_position_embeddings: 16384,
+            rms_norm_eps: 1e-5,
+            rope_theta: 1e6,
+            rope_scaling: RopeScaling::Default,
+            initializer_range: 0.02,
+            bos_token_id: Some(1),
+            eos_token_ids: vec![2],
+        }
+    }
 }
 
 /// A model with random weights.

@@ -18,11 +18,13 @@ pub mod pack; // lengths -> which documents share a row
 pub mod batch; // documents -> micro-batches of tensors, rows padded or packed
 pub mod loader; // the order -> micro-batches, ahead of time
 pub mod params; // the model's parameters, unit by unit, in flat buffers
-pub mod weights; // a Hugging Face folder <-> parameters
+pub mod stored; // files with tensors -> tensors by name, or parts of them
+pub mod weights; // stored tensors <-> parameters, safetensors files
 pub mod hf_tokenizer; // a tokenizer <-> its files in a Hugging Face folder
 pub mod new_rows; // a base's vocabulary -> one with the datamix's new tokens
 pub mod init; // a shape and a seed -> a random base model
 pub mod model; // token ids -> hidden states -> logits
+pub mod streamed; // a model on disk -> logits, one block in memory at a time
 pub mod loss; // hidden states -> cross-entropy and its gradients, a chunk of logits at a time
 pub mod backward; // a micro-batch -> gradients, unit by unit
 pub mod schedule; // update -> learning rate
@@ -38,5 +40,9 @@ pub mod wandb; // lines -> an offline run of Weights & Biases
 pub mod logbook; // lines -> all of these, beside the training
 pub mod train; // the loop: steps, evaluations, checkpoints, a safe end
 pub mod trained; // a run's folder -> its newest checkpoint and the tokenizer it was trained with
-pub mod export; // a checkpoint -> a Hugging Face folder, read back and compared
+pub mod new_tokens; // the tokens that a datamix added -> how often they were trained, and what became of them
+pub mod model_card; // a run -> README.md of its export
+pub mod proof; // an exported folder and what was trained -> that they are the same
+pub mod export; // a checkpoint -> a Hugging Face folder, proved
+pub mod convert; // a Hugging Face folder -> another kind of number, other files
 pub mod sample; // prompts -> answers

@@ -84,7 +84,7 @@ impl LlamaConfig {
     }
 
     /// Checks the content of a `config.json`. Defaults are those of transformers' `LlamaConfig`.
-    fn from_json(json: &Value) -> Result<Self> {
+    pub fn from_json(json: &Value) -> Result<Self> {
         refuse_other_models(json)?;
         let fields = Fields(json.as_object().context("expected a JSON object")?);
         let hidden_size = fields.size("hidden_size")?;
@@ -236,14 +236,18 @@ fn refuse_other_models(json: &Value) -> Result<()> {
         bail!("the model is `{model_type}`, and only `llama` is known here");
     }
     let not_false = |key: &str| json[key].as_bool().unwrap_or(false);
-    for (key, what) in [
-        ("attention_bias", "biases in attention"),
-        ("mlp_bias", "biases in the MLP"),
-        ("tie_word_embeddings", "a head that is the embedding"),
-    ] {
+    for (key, what) in
+        [("attention_bias", "biases in attention"), ("mlp_bias", "biases in the MLP")]
+    {
         if not_false(key) {
             bail!("`{key}` is true, and {what} is not supported yet");
         }
+    }
+    if not_false("tie_word_embeddings") {
+        bail!(
+            "`tie_word_embeddings` is true: embedding and head are one matrix, and here they are trained as two\n\
+             hint: `trainer convert --untie` makes a base with a head of its own"
+        );
     }
     if !json["quantization_config"].is_null() {
         bail!(

@@ -3,15 +3,16 @@
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-use anyhow::Result;
+use anyhow::{Context, Result};
 use clap::{Args, CommandFactory, FromArgMatches, Parser, Subcommand, ValueEnum};
 use cli::{BadInput, bail_input};
 use tch::Kind;
 use text::Tokenizer;
 use trainer::config::Config;
-use trainer::llama_config::{LlamaConfig, RopeScaling};
+use trainer::init::Preset;
+use trainer::llama_config::LlamaConfig;
 use trainer::train::train;
-use trainer::{export, hf_tokenizer, init, sample};
+use trainer::{convert, export, hf_tokenizer, init, sample};
 
 /// Fine-tunes a Llama on token shards.
 #[derive(Parser)]
@@ -48,18 +49,65 @@ enum Command {
         /// The folder to write
         #[arg(long, value_name = "FOLDER")]
         out: PathBuf,
-        /// The kind of number in the files
-        #[arg(long, value_enum, default_value_t = Dtype::Bf16)]
-        dtype: Dtype,
-        /// Begin another file of weights after so many gigabytes (10^9 bytes)
-        #[arg(long, value_name = "GB", default_value_t = 5.0, value_parser = above_zero)]
-        max_shard_size: f64,
-        /// Replace the folder if it is there
+        /// Whether the rows that only fill up the vocabulary stay in the model
+        #[arg(long, value_enum, default_value_t = Vocab::Keep)]
+        vocab: Vocab,
+        #[command(flatten)]
+        files: FilesArgs,
+    },
+    /// Write a Hugging Face folder again, in another kind of number or in other files
+    Convert {
+        /// A Hugging Face folder: safetensors or PyTorch pickles, which are read without running them
+        #[arg(value_name = "MODEL")]
+        from: PathBuf,
+        /// The folder to write
+        #[arg(long, value_name = "FOLDER")]
+        out: PathBuf,
+        /// Give a model whose head is its embedding a head of its own
         #[arg(long)]
-        force: bool,
+        untie: bool,
+        #[command(flatten)]
+        files: FilesArgs,
     },
     /// Let a model answer prompts
     Sample(SampleArgs),
+}
+
+#[derive(Args)]
+struct FilesArgs {
+    /// The kind of number in the files
+    #[arg(long, value_enum, default_value_t = Dtype::Bf16)]
+    dtype: Dtype,
+    /// Begin another file of weights after so many gigabytes (10^9 bytes)
+    #[arg(long, value_name = "GB", default_value_t = 5.0, value_parser = above_zero)]
+    max_shard_size: f64,
+    /// Replace the folder if it is there
+    #[arg(long)]
+    force: bool,
+}
+
+impl FilesArgs {
+    fn options(&self, trim_vocab: bool) -> export::Options {
+        let kind = match self.dtype {
+            Dtype::Bf16 => Kind::BFloat16,
+            Dtype::F32 => Kind::Float,
+        };
+        #[expect(
+            clippy::cast_possible_truncation,
+            clippy::cast_sign_loss,
+            reason = "a size in bytes"
+        )]
+        let max_shard_bytes = (self.max_shard_size * 1e9) as u64;
+        export::Options { kind, max_shard_bytes, trim_vocab, force: self.force }
+    }
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum Vocab {
+    /// Keep them, as the model was trained
+    Keep,
+    /// Leave them out: as many rows as the tokenizer has tokens
+    Trim,
 }
 
 #[derive(Args)]
@@ -84,18 +132,25 @@ struct InitArgs {
     /// Rows of embedding and head, in place of a tokenizer
     #[arg(long, value_name = "N", conflicts_with = "tokenizer", value_parser = clap::value_parser!(u32).range(1..))]
     vocab_size: Option<u32>,
+    /// The shape of a known model, in place of the numbers below
+    #[arg(
+        long,
+        value_enum,
+        conflicts_with_all = ["hidden_size", "intermediate_size", "layers", "heads", "kv_heads", "max_position_embeddings", "rope_theta"]
+    )]
+    preset: Option<Preset>,
     /// Width of the hidden states
-    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
-    hidden_size: u32,
+    #[arg(long, value_name = "N", required_unless_present = "preset", value_parser = clap::value_parser!(u32).range(1..))]
+    hidden_size: Option<u32>,
     /// Width inside the MLP
-    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
-    intermediate_size: u32,
+    #[arg(long, value_name = "N", required_unless_present = "preset", value_parser = clap::value_parser!(u32).range(1..))]
+    intermediate_size: Option<u32>,
     /// Decoder blocks
-    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
-    layers: u32,
+    #[arg(long, value_name = "N", required_unless_present = "preset", value_parser = clap::value_parser!(u32).range(1..))]
+    layers: Option<u32>,
     /// Query heads
-    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
-    heads: u32,
+    #[arg(long, value_name = "N", required_unless_present = "preset", value_parser = clap::value_parser!(u32).range(1..))]
+    heads: Option<u32>,
     /// Heads of keys and values [default: as many as query heads]
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
     kv_heads: Option<u32>,
@@ -207,31 +262,19 @@ fn run(command: Command) -> Result<()> {
             train(config, &out.unwrap_or_else(|| PathBuf::from("runs").join(name)), stop_after)
         }
         Command::Init(args) => init(args),
-        Command::Export { from, out, dtype, max_shard_size, force } => {
-            let kind = match dtype {
-                Dtype::Bf16 => Kind::BFloat16,
-                Dtype::F32 => Kind::Float,
-            };
-            #[expect(
-                clippy::cast_possible_truncation,
-                clippy::cast_sign_loss,
-                reason = "a size in bytes"
-            )]
-            let max_shard_bytes = (max_shard_size * 1e9) as u64;
-            export::export(&from, &out, &export::Options { kind, max_shard_bytes, force })
+        Command::Export { from, out, vocab, files } => {
+            cli::interrupt::listen()?;
+            export::export(&from, &out, &files.options(vocab == Vocab::Trim))
+        }
+        Command::Convert { from, out, untie, files } => {
+            cli::interrupt::listen()?;
+            convert::convert(&from, &out, &files.options(false), untie)
         }
         Command::Sample(args) => sample(args),
     }
 }
 
 fn init(args: InitArgs) -> Result<()> {
-    if !args.hidden_size.is_multiple_of(args.heads) {
-        bail_input!(
-            "`--hidden-size` {} cannot be shared by {} heads evenly",
-            args.hidden_size,
-            args.heads
-        );
-    }
     let open = |file: &PathBuf| hf_tokenizer::open_with(file, &args.extra_tokens).bad_input();
     let tokenizer = args.tokenizer.as_ref().map(open).transpose()?;
     let vocab_size = match &tokenizer {
@@ -240,21 +283,35 @@ fn init(args: InitArgs) -> Result<()> {
     };
     let config = LlamaConfig {
         vocab_size,
-        hidden_size: args.hidden_size.into(),
-        intermediate_size: args.intermediate_size.into(),
-        num_hidden_layers: args.layers.into(),
-        num_attention_heads: args.heads.into(),
-        num_key_value_heads: args.kv_heads.unwrap_or(args.heads).into(),
-        head_dim: (args.hidden_size / args.heads).into(),
-        max_position_embeddings: args.max_position_embeddings.into(),
-        rms_norm_eps: 1e-5,
-        rope_theta: args.rope_theta,
-        rope_scaling: RopeScaling::Default,
         initializer_range: args.initializer_range,
         bos_token_id: tokenizer.as_ref().and_then(Tokenizer::bos_id),
         eos_token_ids: tokenizer.as_ref().and_then(Tokenizer::eos_id).into_iter().collect(),
+        ..shape(&args)?
     };
     init::init(config, args.seed, tokenizer.as_ref(), &args.out)
+}
+
+/// The preset's shape, or the one of the numbers given; the vocabulary comes from elsewhere.
+fn shape(args: &InitArgs) -> Result<LlamaConfig> {
+    if let Some(preset) = args.preset {
+        return Ok(preset.shape());
+    }
+    let number = |number: Option<u32>| number.map(i64::from).context("clap requires it");
+    let (hidden_size, heads) = (number(args.hidden_size)?, number(args.heads)?);
+    if hidden_size % heads != 0 {
+        bail_input!("`--hidden-size` {hidden_size} cannot be shared by {heads} heads evenly");
+    }
+    Ok(LlamaConfig {
+        hidden_size,
+        intermediate_size: number(args.intermediate_size)?,
+        num_hidden_layers: number(args.layers)?,
+        num_attention_heads: heads,
+        num_key_value_heads: args.kv_heads.map_or(heads, i64::from),
+        head_dim: hidden_size / heads,
+        max_position_embeddings: args.max_position_embeddings.into(),
+        rope_theta: args.rope_theta,
+        ..Preset::Codellama7b.shape()
+    })
 }
 
 fn sample(args: SampleArgs) -> Result<()> {

@@ -12,7 +12,8 @@ use tch::{Kind, Tensor};
 use crate::config::{Fill, ModelConfig};
 use crate::llama_config::LlamaConfig;
 use crate::params::Model;
-use crate::weights::{self, Stored};
+use crate::stored::Stored;
+use crate::weights;
 
 /// How many rows the model gets: enough for every token of these shards, filled up to the configured multiple, and
 /// never fewer than the base has.

@@ -268,7 +268,7 @@ fn chunk_tokens(config: &Config, base: &LlamaConfig, device: Device) -> i64 {
 }
 
 /// Which tokens count, and how much.
-fn learning(config: &Config) -> Result<Learning> {
+pub(crate) fn learning(config: &Config) -> Result<Learning> {
     let weights = config.loss.role_weights();
     let (header, end) = (!config.loss.header, !config.loss.end_token);
     if !header && !end {

@@ -86,7 +86,7 @@ impl Sampler {
         let (model, tokenizer) =
             if checkpoint::is_checkpoint(folder) || checkpoint::latest(folder)?.is_some() {
                 let trained = Trained::find(folder)?;
-                let (model, _) = trained.model(device)?;
+                let model = trained.model(device)?;
                 (
                     model,
                     trained

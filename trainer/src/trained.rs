@@ -14,11 +14,15 @@ use crate::config::Config;
 use crate::hf_tokenizer;
 use crate::llama_config::LlamaConfig;
 use crate::params::Model;
-use crate::state::TrainState;
+use crate::weights;
 
 /// A trained model on disk.
 #[derive(Debug)]
 pub struct Trained {
+    /// The run's folder.
+    pub run: PathBuf,
+    /// The run's configuration.
+    pub run_config: Config,
     /// The checkpoint.
     pub checkpoint: PathBuf,
     /// The base's tokenizer with the special tokens that the shards were made with; none if the base has none.
@@ -32,14 +36,26 @@ impl Trained {
     pub fn find(from: &Path) -> Result<Self> {
         let (run, checkpoint) = resolve(from)?;
         let config = LlamaConfig::read(&checkpoint)?;
-        Ok(Self { tokenizer: tokenizer(&run, &config)?, checkpoint, config })
+        let run_config: Config =
+            Yaml::open(&run.join("config.yaml")).and_then(|yaml| yaml.parse()).bad_input()?;
+        Ok(Self {
+            tokenizer: tokenizer(&run_config, &config)?,
+            run,
+            run_config,
+            checkpoint,
+            config,
+        })
     }
 
-    /// Reads the weights, in `f32`, and where the run stood.
-    pub fn model(&self, device: Device) -> Result<(Model, TrainState)> {
+    /// Reads the weights, in `f32`.
+    pub fn model(&self, device: Device) -> Result<Model> {
+        let (stored, _) = checkpoint::open_weights(&self.checkpoint)?;
         let mut model = Model::zeros(self.config.clone(), Kind::Float, device);
-        let state = checkpoint::load_model(&self.checkpoint, &mut model)?;
-        Ok((model, state))
+        weights::fill(&stored, &weights::parameters(&model))
+            .with_context(|| self.checkpoint.display().to_string())
+            .bad_input()?;
+        model.refresh();
+        Ok(model)
     }
 }
 
@@ -64,9 +80,7 @@ fn resolve(from: &Path) -> Result<(PathBuf, PathBuf)> {
     }
 }
 
-fn tokenizer(run: &Path, model: &LlamaConfig) -> Result<Option<Tokenizer>> {
-    let yaml = Yaml::open(&run.join("config.yaml")).bad_input()?;
-    let config: Config = yaml.parse().bad_input()?;
+fn tokenizer(config: &Config, model: &LlamaConfig) -> Result<Option<Tokenizer>> {
     let base = &config.model.base;
     if !base.exists() {
         bail_input!(

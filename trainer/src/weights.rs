@@ -1,27 +1,22 @@
-//! Safetensors files <-> tensors by name: the base model's folder, checkpoints and exports.
+//! Tensors by name <-> safetensors files: into a model's parameters, and out of whatever holds them.
 //!
-//! Files are mapped, and a tensor is copied when it is asked for: reading a model costs its parameters once. Both
-//! directions are total: a tensor that is missing, left over or of another shape is an error that names it.
+//! Reading is total: a tensor that is missing, left over or of another shape is an error that names it. Writing takes
+//! some rows at a time: a model of any size passes through a few megabytes.
 
 use std::collections::BTreeMap;
 use std::io::Write;
-use std::path::{Path, PathBuf};
+use std::ops::Range;
+use std::path::Path;
 
 use anyhow::{Context, Result, bail};
 use cli::BadInput;
-use fs_err as fs;
-use memmap2::Mmap;
-use safetensors::tensor::{Dtype, Metadata, SafeTensors, TensorInfo};
-use serde::Deserialize;
+use safetensors::tensor::{Dtype, Metadata, TensorInfo};
 use shards::atomic::{self, AtomicFile};
+use shards::hash::{FileHash, HashingWriter};
 use tch::{Kind, Tensor};
 
 use crate::params::{Model, ParamSpec};
-
-/// The one file of a small model.
-pub const SINGLE: &str = "model.safetensors";
-/// Which file of a large model has which tensor.
-pub const INDEX: &str = "model.safetensors.index.json";
+use crate::stored::{INDEX, SINGLE, Stored};
 
 /// Fills a model's parameters from a Hugging Face folder.
 pub fn load(folder: &Path, model: &mut Model) -> Result<()> {
@@ -40,8 +35,22 @@ pub fn parameters(model: &Model) -> Vec<(ParamSpec, Tensor)> {
 
 /// Copies stored tensors into places of the same names and shapes; exactly these names must be stored.
 pub fn fill(stored: &Stored, places: &[(ParamSpec, Tensor)]) -> Result<()> {
+    check(stored, places.iter().map(|(spec, _)| spec))?;
+    for (spec, place) in places {
+        copy(stored, &spec.name, place)?;
+    }
+    Ok(())
+}
+
+/// Exactly these tensors are stored, with these shapes.
+pub fn check<'a>(
+    stored: &Stored,
+    specs: impl Iterator<Item = &'a ParamSpec> + Clone,
+) -> Result<()> {
     let mut wrong = Vec::new();
-    for (spec, _) in places {
+    let mut expected = std::collections::BTreeSet::new();
+    for spec in specs {
+        expected.insert(spec.name.as_str());
         match stored.shape(&spec.name) {
             None => wrong.push(format!("`{}` is missing", spec.name)),
             Some(shape) if shape != spec.shape => {
@@ -53,25 +62,28 @@ pub fn fill(stored: &Stored, places: &[(ParamSpec, Tensor)]) -> Result<()> {
             Some(_) => {}
         }
     }
-    let expected: Vec<&str> = places.iter().map(|(spec, _)| spec.name.as_str()).collect();
     let left_over = stored.names().filter(|name| !expected.contains(name) && !is_derived(name));
     wrong.extend(left_over.map(|name| format!("`{name}` is no tensor of this model")));
-    if !wrong.is_empty() {
-        const SHOWN: usize = 8;
-        let more = wrong.len().saturating_sub(SHOWN);
-        let mut text = wrong[..wrong.len().min(SHOWN)].join("\n  ");
-        if more > 0 {
-            text += &format!("\n  and {more} more");
-        }
-        bail!("the weights are not those of the model in `config.json`:\n  {text}");
+    if wrong.is_empty() {
+        return Ok(());
     }
+    const SHOWN: usize = 8;
+    let more = wrong.len().saturating_sub(SHOWN);
+    let mut text = wrong[..wrong.len().min(SHOWN)].join("\n  ");
+    if more > 0 {
+        text += &format!("\n  and {more} more");
+    }
+    bail!("the weights are not those of the model in `config.json`:\n  {text}")
+}
 
+/// Copies a stored tensor, whose shape is known to fit, into a place; numbers that are none are refused.
+pub fn copy(stored: &Stored, name: &str, place: &Tensor) -> Result<()> {
     let _no_grad = tch::no_grad_guard();
-    for (spec, place) in places {
-        let mut place = place.shallow_clone();
-        place.copy_(&stored.tensor(&spec.name)?);
-        if place.isfinite().all().int64_value(&[]) == 0 {
-            bail!("`{}` has numbers that are infinite or not a number", spec.name);
+    for rows in row_ranges(&place.size()) {
+        let mut part = place.narrow(0, rows.start, rows.end - rows.start);
+        part.copy_(&stored.rows(name, rows)?);
+        if part.isfinite().all().int64_value(&[]) == 0 {
+            bail!("`{name}` has numbers that are infinite or not a number");
         }
     }
     Ok(())
@@ -82,196 +94,114 @@ fn is_derived(name: &str) -> bool {
     name.ends_with(".rotary_emb.inv_freq")
 }
 
-/// Tensors in mapped safetensors files.
-#[derive(Debug)]
-pub struct Stored {
-    files: Vec<MappedFile>,
-    /// The file of each tensor.
-    places: BTreeMap<String, usize>,
+/// What is written under a name: its shape, and where its rows come from.
+pub struct Source<'a> {
+    /// The name in the file.
+    pub name: String,
+    /// The shape in the file.
+    pub shape: Vec<i64>,
+    rows: Box<dyn Fn(Range<i64>) -> Result<Tensor> + 'a>,
 }
 
-#[derive(Debug)]
-struct MappedFile {
-    path: PathBuf,
-    map: Mmap,
-    /// Where the tensors' bytes begin.
-    start: usize,
-    tensors: BTreeMap<String, TensorInfo>,
-}
-
-/// The part of an index file that says where tensors are.
-#[derive(Deserialize)]
-struct Index {
-    weight_map: BTreeMap<String, String>,
-}
-
-impl Stored {
-    /// Opens a model's folder: one file, or several with an index.
-    pub fn open_folder(folder: &Path) -> Result<Self> {
-        let index = folder.join(INDEX);
-        if !index.exists() {
-            let single = folder.join(SINGLE);
-            if !single.exists() {
-                bail!(
-                    "`{}` has neither `{SINGLE}` nor `{INDEX}`\n\
-                     hint: weights are read as safetensors; transformers' `save_pretrained` writes them",
-                    folder.display()
-                );
-            }
-            return Self::open_files(&[single]);
-        }
-        let text = fs::read_to_string(&index)?;
-        let Index { weight_map } =
-            serde_json::from_str(&text).with_context(|| index.display().to_string())?;
-        let mut names: Vec<&String> = weight_map.values().collect();
-        names.sort();
-        names.dedup();
-        let paths: Vec<PathBuf> = names.iter().map(|name| folder.join(name)).collect();
-        let stored = Self::open_files(&paths)?;
-        for (tensor, file) in &weight_map {
-            if stored.places.get(tensor).is_none_or(|&place| paths[place] != folder.join(file)) {
-                bail!("`{}` says that `{tensor}` is in `{file}`, but it is not", index.display());
-            }
-        }
-        Ok(stored)
+impl<'a> Source<'a> {
+    /// Rows that are made when they are asked for.
+    pub fn new(
+        name: impl Into<String>,
+        shape: Vec<i64>,
+        rows: impl Fn(Range<i64>) -> Result<Tensor> + 'a,
+    ) -> Self {
+        Self { name: name.into(), shape, rows: Box::new(rows) }
     }
 
-    /// Opens files whose tensors have different names.
-    pub fn open_files(paths: &[PathBuf]) -> Result<Self> {
-        let mut places = BTreeMap::new();
-        let mut files = Vec::new();
-        for path in paths {
-            let file = MappedFile::open(path)?;
-            for name in file.tensors.keys() {
-                if let Some(other) = places.insert(name.clone(), files.len()) {
-                    let other: &MappedFile = &files[other];
-                    bail!(
-                        "`{name}` is both in `{}` and in `{}`",
-                        other.path.display(),
-                        path.display()
-                    );
-                }
-            }
-            files.push(file);
-        }
-        Ok(Self { files, places })
+    /// A tensor in memory.
+    pub fn tensor(name: impl Into<String>, tensor: &Tensor) -> Source<'static> {
+        let (shape, tensor) = (tensor.size(), tensor.detach());
+        Source::new(name, shape, move |rows| {
+            Ok(tensor.narrow(0, rows.start, rows.end - rows.start))
+        })
     }
 
-    /// All names, sorted.
-    pub fn names(&self) -> impl Iterator<Item = &str> {
-        self.places.keys().map(String::as_str)
+    /// The first rows of a stored tensor, under another name.
+    pub fn stored(stored: &'a Stored, name: &'a str, shape: Vec<i64>) -> Self {
+        Self::new(name, shape, move |rows| stored.rows(name, rows))
     }
 
-    /// A tensor's shape, if there is one of that name.
-    pub fn shape(&self, name: &str) -> Option<Vec<i64>> {
-        let info = &self.files[*self.places.get(name)?].tensors[name];
-        info.shape.iter().map(|&size| i64::try_from(size).ok()).collect()
+    /// Some rows.
+    pub fn rows(&self, rows: Range<i64>) -> Result<Tensor> {
+        (self.rows)(rows)
     }
 
-    /// A copy of a tensor, in the kind in which it is stored.
-    pub fn tensor(&self, name: &str) -> Result<Tensor> {
-        let place = *self.places.get(name).with_context(|| format!("`{name}` is missing"))?;
-        let file = &self.files[place];
-        let info = &file.tensors[name];
-        let kind = match info.dtype {
-            Dtype::F32 => Kind::Float,
-            Dtype::F16 => Kind::Half,
-            Dtype::BF16 => Kind::BFloat16,
-            other => bail!(
-                "`{name}` in `{}` is {other:?}, expected F32, F16 or BF16",
-                file.path.display()
-            ),
-        };
-        let shape = self.shape(name).context("sizes fit 63 bits")?;
-        let (start, end) = info.data_offsets;
-        Ok(Tensor::f_from_data_size(&file.map[file.start + start..file.start + end], &shape, kind)?)
+    fn bytes(&self, kind: Kind) -> u64 {
+        self.shape.iter().product::<i64>().cast_unsigned() * kind.elt_size_in_bytes() as u64
     }
 }
 
-impl MappedFile {
-    fn open(path: &Path) -> Result<Self> {
-        let file = fs::File::open(path)?;
-        #[expect(unsafe_code, reason = "mapping a file is unsafe in Rust's terms")]
-        // SAFETY: the mapping is only read, and weights are replaced by rename, never changed in place. A foreign
-        // program that truncates the file would end this process, not corrupt it.
-        let map = unsafe { Mmap::map(file.file()) }.with_context(|| path.display().to_string())?;
-        let broken = || {
-            format!(
-                "`{}` is no whole safetensors file\nhint: copy or download it again",
-                path.display()
-            )
-        };
-        // This checks the header, every tensor's length, and that the file ends with the last tensor.
-        SafeTensors::deserialize(&map).map_err(anyhow::Error::from).with_context(broken)?;
-        let (header, metadata) = SafeTensors::read_metadata(&map)?;
-        let tensors =
-            metadata.tensors().into_iter().map(|(name, info)| (name, info.clone())).collect();
-        // The header's length stands before it in eight bytes.
-        Ok(Self { path: path.to_owned(), map, start: header + 8, tensors })
-    }
+/// Every parameter of a model, to be written.
+pub fn sources(model: &Model) -> Vec<Source<'static>> {
+    let parameters = parameters(model).into_iter();
+    parameters.map(|(spec, master)| Source::tensor(spec.name, &master)).collect()
+}
+
+/// A tensor's rows in stretches of about 16 megabytes of `f32`.
+pub fn row_ranges(shape: &[i64]) -> impl Iterator<Item = Range<i64>> + use<> {
+    const NUMBERS: i64 = 1 << 22;
+    let n_rows = shape.first().copied().unwrap_or(1);
+    let step = (NUMBERS / shape.iter().skip(1).product::<i64>().max(1)).max(1);
+    (0..n_rows)
+        .step_by(usize::try_from(step).unwrap_or(usize::MAX))
+        .map(move |start| start..(start + step).min(n_rows))
 }
 
 /// Writes tensors as a Hugging Face folder has them: one file, or, if they are more than `max_file_bytes`, several and
-/// an index. A tensor is converted to `kind` when its turn comes; no second copy of the model is made.
+/// an index.
 pub fn write_folder(
     folder: &Path,
-    tensors: &[(ParamSpec, Tensor)],
+    sources: &[Source<'_>],
     kind: Kind,
     max_file_bytes: u64,
 ) -> Result<()> {
-    let bytes_of =
-        |spec: &ParamSpec| spec.numel().cast_unsigned() * kind.elt_size_in_bytes() as u64;
-    let mut files: Vec<Vec<&(ParamSpec, Tensor)>> = vec![Vec::new()];
-    let mut filled = 0;
-    for tensor in tensors {
-        let bytes = bytes_of(&tensor.0);
+    // Where each file begins, and the last one ends.
+    let (mut starts, mut filled) = (vec![0], 0);
+    for (i, source) in sources.iter().enumerate() {
+        let bytes = source.bytes(kind);
         if filled > 0 && filled + bytes > max_file_bytes {
-            files.push(Vec::new());
+            starts.push(i);
             filled = 0;
         }
         filled += bytes;
-        files.last_mut().expect("begun with one").push(tensor);
     }
-    if let [tensors] = files.as_slice() {
-        return write_file(
-            &folder.join(SINGLE),
-            tensors.iter().map(|(spec, it)| (spec.name.as_str(), it)),
-            kind,
-        );
+    if starts.len() == 1 {
+        write_file(&folder.join(SINGLE), sources, kind)?;
+        return Ok(());
     }
+    starts.push(sources.len());
 
     let mut weight_map = BTreeMap::new();
-    for (i, tensors) in files.iter().enumerate() {
-        let name = format!("model-{:05}-of-{:05}.safetensors", i + 1, files.len());
-        write_file(
-            &folder.join(&name),
-            tensors.iter().map(|(spec, it)| (spec.name.as_str(), it)),
-            kind,
-        )?;
-        weight_map.extend(tensors.iter().map(|(spec, _)| (spec.name.clone(), name.clone())));
+    for (i, range) in starts.windows(2).enumerate() {
+        let name = format!("model-{:05}-of-{:05}.safetensors", i + 1, starts.len() - 1);
+        let sources = &sources[range[0]..range[1]];
+        write_file(&folder.join(&name), sources, kind)?;
+        weight_map.extend(sources.iter().map(|source| (source.name.clone(), name.clone())));
     }
-    let total: u64 = tensors.iter().map(|(spec, _)| bytes_of(spec)).sum();
+    let total: u64 = sources.iter().map(|source| source.bytes(kind)).sum();
     let index = serde_json::json!({"metadata": {"total_size": total}, "weight_map": weight_map});
     Ok(atomic::write_json(&folder.join(INDEX), &index)?)
 }
 
-/// Writes one safetensors file, in this order. A tensor is converted to `kind` when its turn comes.
-pub fn write_file<'a>(
-    path: &Path,
-    tensors: impl Iterator<Item = (&'a str, &'a Tensor)> + Clone,
-    kind: Kind,
-) -> Result<()> {
+/// Writes one safetensors file, in this order, converted to `kind`; says what was written, under the file's name.
+pub fn write_file(path: &Path, sources: &[Source<'_>], kind: Kind) -> Result<FileHash> {
     let dtype = match kind {
         Kind::Float => Dtype::F32,
         Kind::BFloat16 => Dtype::BF16,
         other => bail!("weights are written as F32 or BF16, not as {other:?}"),
     };
     let mut end = 0;
-    let infos = tensors.clone().map(|(name, tensor)| {
+    let infos = sources.iter().map(|source| {
         let start = end;
-        end += tensor.numel() * kind.elt_size_in_bytes();
-        let shape = tensor.size().into_iter().map(usize::try_from).collect::<Result<_, _>>()?;
-        Ok((name.to_string(), TensorInfo { dtype, shape, data_offsets: (start, end) }))
+        end += usize::try_from(source.bytes(kind))?;
+        let shape =
+            source.shape.iter().map(|&size| usize::try_from(size)).collect::<Result<_, _>>()?;
+        Ok((source.name.clone(), TensorInfo { dtype, shape, data_offsets: (start, end) }))
     });
     // transformers asks for this mark; with one entry the map has one order.
     let marks = [("format".to_string(), "pt".to_string())].into();
@@ -280,13 +210,18 @@ pub fn write_file<'a>(
     // Blanks at the end of the header bring the tensors to a multiple of eight bytes, as the format asks for.
     header.resize(header.len().next_multiple_of(8), b' ');
 
-    let mut file = AtomicFile::create(path)?;
+    let mut file = HashingWriter::new(AtomicFile::create(path)?);
     file.write_all(&(header.len() as u64).to_le_bytes())?;
     file.write_all(&header)?;
-    for (_, tensor) in tensors {
-        file.write_all(&bytes(&tensor.to_kind(kind)))?;
+    for source in sources {
+        for rows in row_ranges(&source.shape) {
+            file.write_all(&bytes(&source.rows(rows)?.to_kind(kind)))?;
+        }
     }
-    Ok(file.commit()?)
+    let name = path.file_name().unwrap_or_default().to_string_lossy();
+    let (file, hash) = file.finish(name);
+    file.commit()?;
+    Ok(hash)
 }
 
 /// A tensor's numbers as bytes, in row order.

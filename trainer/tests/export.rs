@@ -16,7 +16,8 @@ use trainer::hf_tokenizer;
 use trainer::llama_config::LlamaConfig;
 use trainer::params::Model;
 use trainer::sample::{Options, Sampler};
-use trainer::weights;
+use trainer::weights::{self, Source};
+use trainer::{checkpoint, proof};
 
 /// A trained run in `run`.
 fn trained() -> TinyRun {
@@ -39,6 +40,7 @@ fn transformers_has_our_logits_our_ids_and_our_answer() {
     let output = succeeds(&mut export(&run, &["--dtype", "f32", "--max-shard-size", "0.0001"]));
     let said = String::from_utf8_lossy(&output.stderr);
     assert!(said.contains("read back and compared"), "{said}");
+    check_report(&run);
 
     let folder = run.path("model");
     let tokenizer = hf_tokenizer::open_folder(&folder).unwrap();
@@ -83,6 +85,104 @@ fn transformers_has_our_logits_our_ids_and_our_answer() {
     let output = Command::new(python).arg(script).arg(&folder).arg(&expected).output().unwrap();
     let said = String::from_utf8_lossy(&output.stderr);
     assert!(output.status.success(), "{}\n{said}", String::from_utf8_lossy(&output.stdout));
+}
+
+/// What the report says of the tokens that the datamix added.
+#[track_caller]
+fn check_report(run: &TinyRun) {
+    let report: serde_json::Value =
+        serde_json::from_slice(&run.bytes("model/export_report.json")).expect("JSON");
+    // Forty documents: each opens and closes a turn of the user and one of the assistant, of which the latter is learned.
+    let tokens = report["new_tokens"]["tokens"].as_array().expect("a list");
+    let of = |name: &str| {
+        let found = tokens.iter().find(|it| it["token"] == name);
+        let found = found.unwrap_or_else(|| panic!("{name} in {tokens:?}"));
+        (found["occurrences"].as_u64(), found["supervised"].as_u64())
+    };
+    assert_eq!(of("<|im_end|>"), (Some(80), Some(40)));
+    assert_eq!(of("<MASK>"), (Some(0), Some(0)));
+    assert_eq!(report["new_tokens"]["passes"], 4.0 * 8.0 / 40.0);
+    assert_eq!(report["proof"]["logits"]["largest_difference"], 0.0);
+    assert_eq!(report["proof"]["tensors"].as_array().expect("a list").len(), 2 * 9 + 3);
+
+    let card = String::from_utf8(run.bytes("model/README.md")).expect("text");
+    for words in
+        ["4 steps of 8 documents", "<|im_start|>user", "learning rate", "SHA-256", "## Licence"]
+    {
+        let words = if words == "learning rate" { "lr: 0.01" } else { words };
+        assert!(card.contains(words), "`{words}` is not in:\n{card}");
+    }
+}
+
+#[test]
+fn an_export_that_is_not_what_was_trained_has_failed() {
+    let run = trained();
+    succeeds(&mut export(&run, &["--dtype", "f32"]));
+    let folder = run.path("model");
+    let checkpoint = run.path("run/checkpoints/step-0000004");
+    let (stored, _) = checkpoint::open_weights(&checkpoint).unwrap();
+    let config = LlamaConfig::read(&folder).unwrap();
+    let model = Model::zeros(config.clone(), Kind::Float, Device::Cpu);
+    let specs: Vec<_> = weights::parameters(&model).into_iter().map(|(spec, _)| spec).collect();
+    let sources: Vec<_> =
+        specs.iter().map(|it| Source::stored(&stored, &it.name, it.shape.clone())).collect();
+    let tokenizer = hf_tokenizer::open_folder(&folder).unwrap();
+    let prove = || {
+        let proof = proof::prove(&folder, &sources, &config, Kind::Float, Some(&tokenizer));
+        proof.map(drop).map_err(|error| format!("{error:#}"))
+    };
+    assert_eq!(prove(), Ok(()));
+
+    let check = |name: &str, fault: &dyn Fn(&mut Vec<u8>), complaint: &str| {
+        let path = folder.join(name);
+        let whole = fs_err::read(&path).unwrap();
+        let mut faulty = whole.clone();
+        fault(&mut faulty);
+        assert_ne!(whole, faulty, "{name}");
+        shards::atomic::write(&path, &faulty).unwrap();
+        let said = prove().unwrap_err();
+        assert!(said.contains(complaint), "{said}");
+        shards::atomic::write(&path, &whole).unwrap();
+    };
+    let replace = |from: &'static str, to: &'static str| {
+        move |bytes: &mut Vec<u8>| {
+            let text = String::from_utf8_lossy(bytes).replace(from, to);
+            *bytes = text.into_bytes();
+        }
+    };
+    check(
+        "model.safetensors",
+        &|bytes| *bytes.last_mut().unwrap() ^= 0x10,
+        "`model.norm.weight` was read back otherwise than it was trained",
+    );
+    let theta = replace("1000000.0", "10000.0");
+    check("config.json", &theta, "the folder answers otherwise than the trained model");
+    let eps = replace("0.00001", "0.1");
+    check("config.json", &eps, "the folder answers otherwise than the trained model");
+    let merges = |bytes: &mut Vec<u8>| {
+        let mut json: serde_json::Value = serde_json::from_slice(bytes).unwrap();
+        json["model"]["merges"].as_array_mut().unwrap().reverse();
+        *bytes = json.to_string().into_bytes();
+    };
+    check("tokenizer.json", &merges, "`tokenizer.json` gives other ids");
+    assert_eq!(prove(), Ok(()));
+}
+
+#[test]
+fn a_trimmed_vocabulary_has_as_many_rows_as_the_tokenizer_has_tokens() {
+    let run = TinyRun::new(2, "");
+    let wide = "model.new_rows={fill: mean, multiple: 1000}";
+    succeeds(&mut run.train("run", &["--set", wide]));
+    succeeds(&mut export(&run, &["--vocab", "trim"]));
+    let config = LlamaConfig::read(&run.path("model")).unwrap();
+    let tokens = hf_tokenizer::open_folder(&run.path("model")).unwrap().vocab_size();
+    assert_eq!(config.vocab_size, i64::from(tokens));
+    let report: serde_json::Value =
+        serde_json::from_slice(&run.bytes("model/export_report.json")).unwrap();
+    assert_eq!(report["new_tokens"]["filling_rows"], 0);
+
+    succeeds(&mut export(&run, &["--force"]));
+    assert_eq!(LlamaConfig::read(&run.path("model")).unwrap().vocab_size % 1000, 0);
 }
 
 #[test]

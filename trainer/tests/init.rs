@@ -5,7 +5,9 @@ mod tiny_run;
 use std::process::Command;
 
 use tiny_run::{TinyRun, fails, succeeds};
+use trainer::init::Preset;
 use trainer::llama_config::LlamaConfig;
+use trainer::params::unit_specs;
 
 const SHAPE: &str = "--hidden-size 32 --intermediate-size 48 --layers 2 --heads 4 --vocab-size 40";
 
@@ -52,4 +54,22 @@ fn shapes_that_cannot_be_are_refused_and_folders_are_not_overwritten() {
     command.args(odd.split(' '));
     fails(&mut command, 2, &["`--hidden-size` 33 cannot be shared by 4 heads evenly"]);
     assert!(!run.path("d").exists());
+}
+
+/// Numbers of parameters as they are published: 6,738,546,688 and 13,016,028,160 for a vocabulary of 32,016, and
+/// 33,743,970,304 for the 34B model's 32,000.
+#[test]
+fn presets_have_as_many_parameters_as_the_published_models() {
+    let parameters = |preset: Preset, vocab_size| {
+        let config = LlamaConfig { vocab_size, ..preset.shape() };
+        unit_specs(&config).iter().map(|unit| unit.numel()).sum::<i64>()
+    };
+    assert_eq!(parameters(Preset::Codellama7b, 32_016), 6_738_546_688);
+    assert_eq!(parameters(Preset::Codellama13b, 32_016), 13_016_028_160);
+    assert_eq!(parameters(Preset::Codellama34b, 32_000), 33_743_970_304);
+
+    let run = TinyRun::new(1, "");
+    let mut both = run.command("init");
+    both.args("--out d --preset codellama-7b --layers 1 --vocab-size 9".split(' '));
+    fails(&mut both, 2, &["cannot be used with"]);
 }

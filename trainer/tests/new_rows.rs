@@ -7,7 +7,8 @@ mod tiny_run;
 use serde_json::Value;
 use tch::{Kind, Tensor};
 use tiny_run::{TinyRun, fails, succeeds};
-use trainer::weights::{self, Stored};
+use trainer::stored::Stored;
+use trainer::weights::{self, Source};
 
 const WIDENED: [&str; 2] = ["model.embed_tokens.weight", "lm_head.weight"];
 /// The demo's tokenizer has so many pieces; the shards' special tokens come on top.
@@ -24,8 +25,9 @@ fn narrow_run() -> TinyRun {
             *tensor = tensor.narrow(0, 0, N_PIECES).contiguous();
         }
     }
-    let tensors = tensors.iter().map(|(name, tensor)| (name.as_str(), tensor));
-    weights::write_file(&path, tensors, Kind::Float).unwrap();
+    let sources: Vec<_> =
+        tensors.iter().map(|(name, tensor)| Source::tensor(name.as_str(), tensor)).collect();
+    weights::write_file(&path, &sources, Kind::Float).unwrap();
 
     let path = run.path("base/config.json");
     let mut config: Value = serde_json::from_slice(&run.bytes("base/config.json")).unwrap();

@@ -11,7 +11,8 @@ use shards::role::Role;
 use shards::writer::PairWriter;
 use trainer::config::Config;
 use trainer::run::Run;
-use trainer::weights::{self, Stored};
+use trainer::stored::Stored;
+use trainer::weights;
 
 #[derive(Deserialize)]
 struct Golden {

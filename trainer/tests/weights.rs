@@ -6,7 +6,8 @@ use tch::{Device, Kind, Tensor};
 use tempfile::TempDir;
 use trainer::llama_config::LlamaConfig;
 use trainer::params::Model;
-use trainer::weights::{self, INDEX, SINGLE};
+use trainer::stored::{INDEX, SINGLE};
+use trainer::weights::{self, Source};
 
 fn golden() -> &'static Path {
     Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/golden/llama"))
@@ -25,7 +26,7 @@ fn model() -> Model {
 #[test]
 fn a_model_is_read_back_from_one_file_or_several_in_f32_and_in_bfloat16() {
     let model = model();
-    let tensors = weights::parameters(&model);
+    let tensors = weights::sources(&model);
     for (kind, most, files) in [(Kind::Float, u64::MAX, 1), (Kind::BFloat16, 2000, 7)] {
         let folder = tempfile::tempdir().unwrap();
         weights::write_folder(folder.path(), &tensors, kind, most).unwrap();
@@ -45,8 +46,7 @@ fn a_model_is_read_back_from_one_file_or_several_in_f32_and_in_bfloat16() {
 #[test]
 fn the_index_has_the_bytes_of_all_tensors() {
     let (model, folder) = (model(), tempfile::tempdir().unwrap());
-    weights::write_folder(folder.path(), &weights::parameters(&model), Kind::BFloat16, 2000)
-        .unwrap();
+    weights::write_folder(folder.path(), &weights::sources(&model), Kind::BFloat16, 2000).unwrap();
     let text = fs_err::read_to_string(folder.path().join(INDEX)).unwrap();
     let index: serde_json::Value = serde_json::from_str(&text).unwrap();
     assert_eq!(index["metadata"]["total_size"], model.numel() * 2);
@@ -66,8 +66,9 @@ fn check(
         tensors.map(|(spec, tensor)| (spec.name, tensor.copy())).collect();
     change(&mut tensors);
     let path = folder.path().join(SINGLE);
-    weights::write_file(&path, tensors.iter().map(|(name, it)| (name.as_str(), it)), Kind::Float)
-        .expect("space on the disk");
+    let sources: Vec<_> =
+        tensors.iter().map(|(name, it)| Source::tensor(name.as_str(), it)).collect();
+    weights::write_file(&path, &sources, Kind::Float).expect("space on the disk");
     let mut bytes = fs_err::read(&path).expect("the file was just written");
     damage(&mut bytes);
     shards::atomic::write(&path, &bytes).expect("space on the disk");

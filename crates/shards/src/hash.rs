@@ -1,6 +1,6 @@
 //! Bytes -> SHA-256, as lower-case hexadecimal.
 
-use std::io::{self, Read};
+use std::io::{self, Read, Write};
 use std::path::Path;
 
 use serde::{Deserialize, Serialize};
@@ -34,6 +34,40 @@ impl FileHash {
             bytes += n as u64;
         }
         Ok(Self { path: name.into(), bytes, sha256: hexadecimal(&sha.finalize()) })
+    }
+}
+
+/// Hashes what passes on its way to a file.
+#[derive(Debug)]
+pub struct HashingWriter<W> {
+    inner: W,
+    sha: Sha256,
+    bytes: u64,
+}
+
+impl<W: Write> HashingWriter<W> {
+    /// Nothing has passed yet.
+    pub fn new(inner: W) -> Self {
+        Self { inner, sha: Sha256::new(), bytes: 0 }
+    }
+
+    /// The writer back, and what passed; `name` is what a manifest calls it.
+    pub fn finish(self, name: impl Into<String>) -> (W, FileHash) {
+        let sha256 = hexadecimal(&self.sha.finalize());
+        (self.inner, FileHash { path: name.into(), bytes: self.bytes, sha256 })
+    }
+}
+
+impl<W: Write> Write for HashingWriter<W> {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        let n = self.inner.write(bytes)?;
+        self.sha.update(&bytes[..n]);
+        self.bytes += n as u64;
+        Ok(n)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.inner.flush()
     }
 }
 

@@ -1,0 +1,83 @@
+//! Base models as transformers and PyTorch save them, read to the same logits.
+
+mod python;
+mod tiny_run;
+
+use std::path::Path;
+use std::process::Command;
+
+use python::python;
+use serde_json::Value;
+use tch::{Device, Kind, Tensor};
+use tiny_run::{TinyRun, fails, succeeds};
+use trainer::llama_config::LlamaConfig;
+use trainer::params::Model;
+use trainer::weights;
+
+/// Both compute in `f32` with other orders of summation; the logits are about 30.
+const TOLERANCE: f64 = 2e-4;
+
+#[track_caller]
+fn check_logits(folder: &Path, expected: &[u8]) {
+    let config = LlamaConfig::read(folder).expect("a Llama");
+    let mut model = Model::zeros(config, Kind::Float, Device::Cpu);
+    weights::load(folder, &mut model).expect("whole");
+    let expected: Value = serde_json::from_slice(expected).expect("JSON");
+    let numbers = |value: &Value| -> Vec<f64> {
+        value.as_array().expect("a list").iter().map(|it| it.as_f64().expect("a number")).collect()
+    };
+    let tokens = Tensor::from_slice(&numbers(&expected["tokens"])).to_kind(Kind::Int64);
+    let logits = model.logits(&tokens.unsqueeze(0)).squeeze_dim(0);
+    let rows = expected["logits"].as_array().expect("a list").iter();
+    let wanted: Vec<Tensor> = rows.map(|row| Tensor::from_slice(&numbers(row))).collect();
+    let off = (logits - Tensor::stack(&wanted, 0)).abs().max().double_value(&[]);
+    assert!(off < TOLERANCE, "{}: off by {off:e}", folder.display());
+}
+
+#[test]
+fn what_transformers_and_pytorch_saved_has_the_same_logits_here() {
+    let Some(python) = python() else { return };
+    let run = TinyRun::new(1, "");
+    let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/python/save_models.py");
+    succeeds(Command::new(python).arg(script).arg(run.path("")));
+    for name in ["one", "several", "bin", "bins", "bf16"] {
+        let expected = run.bytes(format!("{name}.json"));
+        check_logits(&run.path(name), &expected);
+        // And the conversion is the same model, in one file and in several.
+        let mut convert = run.command("convert");
+        let out = format!("{name}-converted");
+        convert.args([name, "--out", &out, "--dtype", "f32", "--max-shard-size", "0.00001"]);
+        succeeds(&mut convert);
+        check_logits(&run.path(&out), &expected);
+    }
+
+    let convert = |from: &str, more: &[&str]| {
+        let mut convert = run.command("convert");
+        convert.args([from, "--out", &format!("{from}-converted"), "--dtype", "f32"]).args(more);
+        convert
+    };
+    let hint = "hint: `trainer convert --untie`";
+    fails(&mut convert("tied", &[]), 2, &["`tie_word_embeddings` is true", hint]);
+    succeeds(&mut convert("tied", &["--untie"]));
+    check_logits(&run.path("tied-converted"), &run.bytes("tied.json"));
+
+    let words = ["pytorch_model.bin", "exec`, which no file of plain tensors needs"];
+    fails(&mut convert("hostile", &[]), 2, &words);
+    assert!(!run.path("it-ran").exists());
+    fails(&mut convert("old", &[]), 2, &["it is no zip archive", "hint: load and save it"]);
+
+    let small = ["--set", "model.base=bins"];
+    fails(
+        &mut run.train("run", &small),
+        2,
+        &["but `bins` has 64", "let it grow with `model.new_rows`"],
+    );
+
+    // A file that ends too soon, at any place, is told; a changed byte never ends the program.
+    let path = run.path("bin/pytorch_model.bin");
+    let whole = fs_err::read(&path).expect("written");
+    for end in [0, 3, 100, whole.len() / 2, whole.len() - 1] {
+        shards::atomic::write(&path, &whole[..end]).expect("written");
+        fails(&mut convert("bin", &["--force"]), 2, &["pytorch_model.bin"]);
+    }
+}

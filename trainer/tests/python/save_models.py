@@ -1,0 +1,87 @@
+"""Saves small Llamas as people have them, for the trainer to read.
+
+    python trainer/tests/python/save_models.py FOLDER
+
+Writes FOLDER/NAME for each NAME below, and FOLDER/NAME.json with the logits of transformers for some tokens.
+"""
+
+import json
+import sys
+from pathlib import Path
+
+import torch
+from transformers import LlamaConfig, LlamaForCausalLM
+
+TOKENS = [[1, 5, 60, 2, 17, 33, 8, 8, 41, 0, 12]]
+SHAPE = dict(
+    vocab_size=64, hidden_size=32, intermediate_size=48, num_hidden_layers=2, num_attention_heads=4,
+    num_key_value_heads=2, max_position_embeddings=128, initializer_range=0.3,
+)
+LLAMA3 = {
+    "rope_type": "llama3", "rope_theta": 5e5, "factor": 8.0, "low_freq_factor": 1.0, "high_freq_factor": 4.0,
+    "original_max_position_embeddings": 16,
+}
+LINEAR = {"rope_type": "linear", "rope_theta": 1e6, "factor": 4.0}
+folder = Path(sys.argv[1])
+
+
+def model(seed=0, **changes):
+    torch.manual_seed(seed)
+    return LlamaForCausalLM(LlamaConfig(**SHAPE, **changes)).eval()
+
+
+def expect(name, model):
+    with torch.no_grad():
+        logits = model(torch.tensor(TOKENS)).logits
+    (folder / f"{name}.json").write_text(json.dumps({"tokens": TOKENS[0], "logits": logits[0].tolist()}))
+
+
+def with_config(name, model):
+    model.config.save_pretrained(folder / name)
+    expect(name, model)
+    return folder / name
+
+
+# As transformers saves them: one file, several files, and each kind of scaling.
+it = model(rope_parameters=LLAMA3)
+it.save_pretrained(folder / "one")
+expect("one", it)
+it = model(rope_parameters=LINEAR)
+it.save_pretrained(folder / "several", max_shard_size="20KB")
+expect("several", it)
+it = model(tie_word_embeddings=True)
+it.save_pretrained(folder / "tied")
+expect("tied", it)
+
+# `pytorch_model.bin`, as older transformers saved them: a parameter may be any view of any storage.
+it = model(rope_parameters={"rope_type": "default", "rope_theta": 1e6})
+state = dict(it.state_dict())
+name = "model.layers.0.mlp.up_proj.weight"
+state[name] = state[name].t().contiguous().t()  # columns first in memory
+both = torch.cat([state["model.norm.weight"], state["model.layers.1.input_layernorm.weight"]])
+state["model.norm.weight"] = both[:32]  # two views of one storage
+state["model.layers.1.input_layernorm.weight"] = both[32:]
+state["lm_head.weight"] = torch.nn.Parameter(state["lm_head.weight"])
+state["model.layers.0.self_attn.rotary_emb.inv_freq"] = torch.ones(4)  # stored by older versions, and not needed
+torch.save(state, with_config("bin", it) / "pytorch_model.bin")
+
+names = sorted(it.state_dict())
+parts = {f"pytorch_model-{i + 1:05}-of-00002.bin": names[i::2] for i in range(2)}
+target = with_config("bins", it)
+for file, of_file in parts.items():
+    torch.save({name: it.state_dict()[name] for name in of_file}, target / file)
+weight_map = {name: file for file, of_file in parts.items() for name in of_file}
+(target / "pytorch_model.bin.index.json").write_text(json.dumps({"metadata": {}, "weight_map": weight_map}))
+
+rounded = {name: tensor.to(torch.bfloat16) for name, tensor in it.state_dict().items()}
+it.load_state_dict(rounded)  # which are `f32` again in the model; its RoPE never was anything else
+torch.save(rounded, with_config("bf16", it) / "pytorch_model.bin")
+
+
+class Hostile:
+    def __reduce__(self):
+        return (exec, ("open('it-ran', 'w')",))
+
+
+torch.save({"model.norm.weight": Hostile()}, with_config("hostile", it) / "pytorch_model.bin")
+torch.save(dict(it.state_dict()), with_config("old", it) / "pytorch_model.bin", _use_new_zipfile_serialization=False)
