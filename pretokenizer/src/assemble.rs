@@ -1,6 +1,7 @@
 //! A bucket of encoded pieces -> its documents in order, filtered, in the form in which they are stored.
 
 use anyhow::Context as _;
+use cli::bail_input;
 use shards::{Batch, Format, Role};
 
 use crate::ascii_json;
@@ -8,6 +9,7 @@ use crate::encode::Record;
 use crate::filter::{Filter, Length, Reason};
 use crate::mix::Divided;
 use crate::route::{Bucket, Stretch};
+use crate::whole::DocumentEncoder;
 
 /// The documents of a bucket.
 #[derive(Debug)]
@@ -22,16 +24,27 @@ pub struct Assembled {
     pub json_ends: Vec<usize>,
 }
 
-/// Puts a bucket in order.
+/// What is asked of documents.
+#[derive(Debug, Clone, Copy)]
+pub struct Asked {
+    /// How tokens are stored.
+    pub format: Format,
+    /// Which documents are kept.
+    pub filter: Filter,
+    /// Whether documents carry their text.
+    pub with_text: bool,
+}
+
+/// Puts a bucket in order. With an encoder, the pieces wait as they are, and a document is encoded as a whole.
 pub fn documents(
     bucket: &Bucket,
     chunks: &[Vec<u8>],
     stretches: &[Stretch<'_>],
     datasets: &[Divided],
-    format: Format,
-    filter: Filter,
-    with_text: bool,
+    asked: Asked,
+    mut whole: Option<&mut DocumentEncoder<'_>>,
 ) -> anyhow::Result<Assembled> {
+    let Asked { format, filter, with_text } = asked;
     let mut records: Vec<Option<Record<'_>>> = vec![None; bucket.slots.len()];
     let mut n_bytes = 0;
     for chunk in chunks {
@@ -58,12 +71,57 @@ pub fn documents(
         for _ in 0..n {
             pieces.push(records.next().flatten().context("a piece of the output is missing")?);
         }
-        assembled.push(&pieces, filter, with_text)?;
+        match &mut whole {
+            None => assembled.push(&pieces, filter, with_text)?,
+            Some(encoder) => {
+                let label = &datasets[dataset].loaded.label;
+                let pushed = assembled.push_whole(&pieces, filter, with_text, encoder);
+                pushed.with_context(|| format!("`{label}`, conversation {}", document + 1))?;
+            }
+        }
     }
     Ok(assembled)
 }
 
 impl Assembled {
+    fn push_whole(
+        &mut self,
+        pieces: &[Record<'_>],
+        filter: Filter,
+        with_text: bool,
+        encoder: &mut DocumentEncoder<'_>,
+    ) -> anyhow::Result<()> {
+        let length = match encoder.encode(pieces.iter().map(|piece| piece.text)) {
+            Ok(length) => length,
+            Err(_) if filter.template_may_refuse => {
+                self.outcomes.push(Err(Reason::ChatTemplate));
+                return Ok(());
+            }
+            Err(refusal) => {
+                bail_input!(
+                    "{refusal}\nhint: `on_template_error: skip` leaves such conversations out, and counts them"
+                )
+            }
+        };
+        if let Some(reason) = filter.refuses(length) {
+            self.outcomes.push(Err(reason));
+            return Ok(());
+        }
+        encoder.push_to(&mut self.batch)?;
+        if with_text {
+            self.push_text(encoder.text());
+        }
+        self.outcomes.push(Ok(length));
+        Ok(())
+    }
+
+    fn push_text(&mut self, text: &str) {
+        self.json.push_str("{\"text\": ");
+        ascii_json::string(text, &mut self.json);
+        self.json.push_str("}\n");
+        self.json_ends.push(self.json.len());
+    }
+
     fn push(
         &mut self,
         pieces: &[Record<'_>],
@@ -89,13 +147,7 @@ impl Assembled {
         self.batch.end()?;
         if with_text {
             let text = pieces.iter().map(|piece| piece.text).collect::<Vec<_>>().concat();
-            self.json.push_str("{\"text\": ");
-            ascii_json::string(
-                &String::from_utf8(text).context("texts are UTF-8")?,
-                &mut self.json,
-            );
-            self.json.push_str("}\n");
-            self.json_ends.push(self.json.len());
+            self.push_text(&String::from_utf8(text).context("texts are UTF-8")?);
         }
         self.outcomes.push(Ok(length));
         Ok(())

@@ -15,6 +15,8 @@ use shards::hash::{self, FileHash};
 use shards::manifest::{self, Manifest};
 use shards::writer::Format;
 
+use text::{Header, Template, TemplateFile};
+
 use crate::ascii_json;
 use crate::config::{self, Datamix, Entry, Source};
 use crate::filter::Filter;
@@ -72,6 +74,7 @@ fn build_all(datamix: &Datamix, options: Options) -> anyhow::Result<()> {
     let target = target::checked(datamix)?;
     check_files(datamix)?;
     let tokenizer = load_tokenizer(datamix)?;
+    let template = load_template(datamix, &tokenizer)?;
     for entry in &datamix.datasets_extra {
         let mixing = entry.source.mixing();
         let keys = [mixing.fraction.map(|_| "fraction"), mixing.size.map(|_| "size")];
@@ -111,7 +114,11 @@ fn build_all(datamix: &Datamix, options: Options) -> anyhow::Result<()> {
     )?;
     let pipeline = Pipeline {
         tokenizer: &tokenizer,
-        filter: Filter { min_assistant_tokens: datamix.min_assistant_tokens },
+        whole: template.as_ref().map(|(template, _)| template),
+        filter: Filter {
+            min_assistant_tokens: datamix.min_assistant_tokens,
+            template_may_refuse: template.is_some() && datamix.chat_template.skips,
+        },
         format: Format::new(datamix.index_kind, tokenizer.vocab_size()),
         with_text: datamix.write_json,
         threads: options.threads,
@@ -136,7 +143,7 @@ fn build_all(datamix: &Datamix, options: Options) -> anyhow::Result<()> {
             vocab_size: tokenizer.vocab_size(),
             special_tokens: special_tokens.to_vec(),
         },
-        template: "chatml".into(),
+        template: template.map_or_else(|| "chatml".into(), |(_, name)| name),
         config: serde_json::to_value(&datamix.resolved).context("the configuration as JSON")?,
         inputs,
         sources_read: sources_read(datamix, &datasets),
@@ -161,11 +168,12 @@ fn is_full(error: &(dyn std::error::Error + 'static)) -> bool {
 
 /// Looks for the files that the datamix names, before any of them costs time.
 fn check_files(datamix: &Datamix) -> anyhow::Result<()> {
-    if let config::Tokenizer::SentencePiece(file) = &datamix.tokenizer
+    if let config::Tokenizer::SentencePiece(file) | config::Tokenizer::HuggingFace(file) =
+        &datamix.tokenizer
         && !file.is_file()
     {
         bail_input!(
-            "`vocab_file: {}`: there is no such file\nhint: give the `tokenizer.model` of the base model; the path starts at the working folder",
+            "`vocab_file: {}`: there is no such file\nhint: give the `tokenizer.model` of the base model, or for `HuggingFaceTokenizer` its `tokenizer.json`; the path starts at the working folder",
             file.display()
         );
     }
@@ -191,10 +199,38 @@ fn load_tokenizer(datamix: &Datamix) -> anyhow::Result<text::Tokenizer> {
     let extra = &datamix.extra_tokens;
     match &datamix.tokenizer {
         config::Tokenizer::SentencePiece(file) => text::Tokenizer::sentencepiece(file, extra),
-        config::Tokenizer::HuggingFace(file) => text::Tokenizer::hugging_face(file, extra),
+        config::Tokenizer::Falcon(file) => text::Tokenizer::hugging_face(file, extra),
+        config::Tokenizer::HuggingFace(file) => text::Tokenizer::tokenizer_json(file, extra),
     }
     .context("cannot load the tokenizer")
     .bad_input()
+}
+
+/// The template of documents that are encoded as a whole, and its name; `None` for ChatML and the reference's tokenizers,
+/// where every turn is encoded on its own.
+fn load_template(
+    datamix: &Datamix,
+    tokenizer: &text::Tokenizer,
+) -> anyhow::Result<Option<(Template, String)>> {
+    let keys = &datamix.chat_template;
+    let Some(path) = &keys.path else {
+        let is_whole = matches!(datamix.tokenizer, config::Tokenizer::HuggingFace(_))
+            || keys.header == Header::Untrained;
+        return Ok(is_whole.then(|| (Template::ChatMl(keys.header), "chatml".into())));
+    };
+    let compile = || {
+        let mut file = TemplateFile::read(path, keys.name.as_deref())?;
+        let piece = |id: Option<u32>| id.and_then(|id| tokenizer.id_to_piece(id));
+        for (name, id) in [("bos_token", tokenizer.bos_id()), ("eos_token", tokenizer.eos_id())] {
+            if let (Some(token), false) = (piece(id), file.special_tokens.contains_key(name)) {
+                file.special_tokens.insert(name.into(), token.into());
+            }
+        }
+        let name = format!("jinja sha256:{}", hash::sha256(file.source.as_bytes()));
+        let template = text::ChatTemplate::compile(&file, &keys.variables, keys.date, keys.header)?;
+        Ok::<_, text::TemplateError>((Template::Jinja(Box::new(template)), name))
+    };
+    compile().context("`chat_template`").bad_input().map(Some)
 }
 
 /// Loads all datasets, in order: they share random streams.

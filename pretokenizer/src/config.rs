@@ -8,6 +8,7 @@
 
 pub mod key; // a key that may be absent, null or set
 pub mod sources; // the keys that each dataset takes
+pub mod generic; // the keys of sources whose columns the datamix names, checked
 pub mod names; // the names of the datasets
 pub mod entry; // one item of `datasets`
 pub mod section; // one section of a file, and how sections lie over each other

@@ -12,7 +12,7 @@
 use shards::{Format, Role};
 use text::{Encoder, Tokenizer, chatml};
 
-use crate::piece::{self, Form};
+use crate::piece::{self, Form, Piece, Turn};
 
 const HEAD: usize = 16;
 const RUN: usize = 5;
@@ -88,6 +88,29 @@ impl<'t> PieceEncoder<'t> {
             place.copy_from_slice(&number.to_le_bytes());
         }
     }
+}
+
+/// Appends a record that holds the piece itself, with its wording, for [`crate::whole`].
+///
+/// # Panics
+///
+/// If the piece has a worded turn and there is no wording.
+pub fn pass_on(packed: &[u8], slot: u32, wording: Option<&str>, out: &mut Vec<u8>) {
+    let mut piece = Piece::default();
+    for turn in piece::turns(packed) {
+        match turn.form {
+            Form::Turn | Form::Verbatim => piece.push(turn),
+            Form::Worded => {
+                let wording = wording.expect("a wording was drawn for each worded document");
+                let text = wording.replacen("{}", turn.text, 1);
+                piece.push(Turn { form: Form::Turn, text: &text, ..turn });
+            }
+        }
+    }
+    for number in [slot, 0, 0, narrow(piece.bytes().len())] {
+        out.extend(number.to_le_bytes());
+    }
+    out.extend(piece.bytes());
 }
 
 /// Gives a record another slot.

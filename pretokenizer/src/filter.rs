@@ -14,6 +14,8 @@ pub struct Length {
 pub struct Filter {
     /// At least so many tokens of the assistant.
     pub min_assistant_tokens: Option<usize>,
+    /// Whether a chat template may refuse it.
+    pub template_may_refuse: bool,
 }
 
 /// Why a document is left out.
@@ -21,6 +23,8 @@ pub struct Filter {
 pub enum Reason {
     /// It has fewer tokens of the assistant than asked for.
     FewAssistantTokens,
+    /// The chat template refuses it.
+    ChatTemplate,
 }
 
 impl Reason {
@@ -29,6 +33,7 @@ impl Reason {
     pub const fn name(self) -> &'static str {
         match self {
             Self::FewAssistantTokens => "min_assistant_tokens",
+            Self::ChatTemplate => "chat_template",
         }
     }
 }
@@ -44,6 +49,6 @@ impl Filter {
     /// Whether it keeps every document.
     #[must_use]
     pub fn keeps_all(&self) -> bool {
-        self.min_assistant_tokens.is_none_or(|min| min == 0)
+        !self.template_may_refuse && self.min_assistant_tokens.is_none_or(|min| min == 0)
     }
 }

@@ -21,6 +21,7 @@ pub mod route; // the order of the output -> where each piece goes
 pub mod encode; // piece -> tokens with roles
 pub mod buckets; // encoded pieces, by their place in the output
 pub mod filter; // document -> kept, or left out for a reason
+pub mod whole; // the pieces of a document -> tokens with roles, where all of it is needed at once
 pub mod assemble; // a bucket of encoded pieces -> documents in order
 pub mod pipeline; // store -> documents in the order of the output, in parallel
 pub mod statistics; // counts, and the reference's text of them

@@ -32,6 +32,7 @@ pub mod questions; // squad_v2, gsm8k, wikihow and their like
 pub mod summary; // xsum, billsum and their like
 pub mod plain_text; // red_pajama, fanfics
 pub mod oasst; // oasst_export
+pub mod generic; // messages, sharegpt, instructions, text
 
 use std::collections::BTreeMap;
 use std::ops::Range;
@@ -41,6 +42,7 @@ use anyhow::Context as _;
 use cli::{BadInput, Interrupted};
 use serde::de::DeserializeOwned;
 
+use crate::config::generic::{Chat, Instructions, PlainTexts};
 use crate::config::{Entry, Source, ValSplit};
 use crate::documents::Documents;
 use crate::piece::Piece;
@@ -252,6 +254,10 @@ pub fn load(entry: &Entry, mut context: Context<'_>) -> anyhow::Result<Loaded> {
     Ok(loaded)
 }
 
+fn checked<T>(keys: Result<T, String>) -> anyhow::Result<T> {
+    keys.map_err(anyhow::Error::msg)
+}
+
 fn load_kind(entry: &Entry, context: &mut Context<'_>) -> anyhow::Result<Loaded> {
     match (&entry.source, entry.key().as_str()) {
         (Source::OrcaChat(keys), _) => orca::chat(keys, context),
@@ -265,6 +271,14 @@ fn load_kind(entry: &Entry, context: &mut Context<'_>) -> anyhow::Result<Loaded>
         (Source::Oig(keys), _) => oig::load(keys, context),
         (Source::Summaries(keys), _) => question_answer::summaries(keys, context),
         (Source::PlainText(keys), name) => plain_text::load(name, keys, context),
+        (Source::Messages(keys), "sharegpt") => {
+            generic::chat(&checked(Chat::share_gpt(keys))?, context)
+        }
+        (Source::Messages(keys), _) => generic::chat(&checked(Chat::messages(keys))?, context),
+        (Source::PromptResponse(keys), _) => {
+            generic::instructions(&checked(Instructions::of(keys))?, context)
+        }
+        (Source::Text(keys), _) => generic::texts(&checked(PlainTexts::of(keys))?, context),
         (Source::Plain(_), "dolly15k") => dolly::english(context),
         (Source::Plain(_), "dolly15k_multilingual") => dolly::multilingual(context),
         (Source::Plain(_), "alpaca_gpt4") => alpaca::gpt4(context),

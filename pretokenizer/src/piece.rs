@@ -52,6 +52,9 @@ impl Piece {
                 piece.push(Turn { role: Role::User, form: Form::Worded, text });
                 piece.push(Turn { role: Role::Assistant, form: Form::Turn, text: answer });
             }
+            Sample::Text(role, text) => {
+                piece.push(Turn { role: *role, form: Form::Verbatim, text });
+            }
             Sample::PlainText(text) => {
                 piece.push(Turn { role: Role::Context, form: Form::Verbatim, text });
             }

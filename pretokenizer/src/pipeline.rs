@@ -8,9 +8,9 @@ use std::ops::ControlFlow;
 
 use cli::{Progress, Unit};
 use shards::Format;
-use text::Tokenizer;
+use text::{Template, Tokenizer};
 
-use crate::assemble::{self, Assembled};
+use crate::assemble::{self, Asked, Assembled};
 use crate::buckets::Buckets;
 use crate::encode::{self, PieceEncoder};
 use crate::filter::Filter;
@@ -19,6 +19,7 @@ use crate::mix::Divided;
 use crate::route::{Bucket, Route, Stretch};
 use crate::scratch::Scratch;
 use crate::store::{self, Store};
+use crate::whole::DocumentEncoder;
 
 /// How much stays in memory. The output is the same for any limits.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -46,6 +47,8 @@ impl Default for Limits {
 pub struct Pipeline<'a> {
     /// Text -> ids.
     pub tokenizer: &'a Tokenizer,
+    /// The template of documents that are encoded as a whole; `None` for turn by turn.
+    pub whole: Option<&'a Template>,
     /// Which documents are kept.
     pub filter: Filter,
     /// How tokens are stored.
@@ -72,7 +75,7 @@ impl Pipeline<'_> {
         mut take: impl FnMut(&Bucket, Assembled) -> anyhow::Result<ControlFlow<()>> + Send,
     ) -> anyhow::Result<()> {
         // Encoded, a text takes about two thirds of its bytes, and all of them again if it is kept.
-        let factor = if self.with_text { 3 } else { 1 };
+        let factor = if self.with_text || self.whole.is_some() { 3 } else { 1 };
         let most = store.n_bytes() * factor / MOST_BUCKETS;
         let route = Route::new(stretches, datasets, most.max(self.limits.bucket) / factor)?;
         let buckets = Buckets::new(route.buckets.len(), self.limits.buckets, self.scratch);
@@ -83,17 +86,20 @@ impl Pipeline<'_> {
             self.threads,
             || numbers.next().map(|i| anyhow::Ok((i, buckets.take(i)?))).transpose(),
             || {
-                |(i, chunks): (usize, Vec<Vec<u8>>)| {
+                let (route, template) = (&route, self.whole);
+                let asked =
+                    Asked { format: self.format, filter: self.filter, with_text: self.with_text };
+                let mut whole =
+                    template.map(|it| DocumentEncoder::new(self.tokenizer, it, self.format));
+                move |(i, chunks): (usize, Vec<Vec<u8>>)| {
                     let bucket = &route.buckets[i];
-                    let (format, filter) = (self.format, self.filter);
                     let assembled = assemble::documents(
                         bucket,
                         &chunks,
                         stretches,
                         datasets,
-                        format,
-                        filter,
-                        self.with_text,
+                        asked,
+                        whole.as_mut(),
                     )?;
                     Ok((bucket, assembled))
                 }
@@ -137,6 +143,9 @@ impl Pipeline<'_> {
                                 Some((from, known)) if known == wording => {
                                     records.extend_from_within(from..start);
                                     encode::set_slot(&mut records[start..], it.slot);
+                                }
+                                _ if self.whole.is_some() => {
+                                    encode::pass_on(packed, it.slot, wording, &mut records);
                                 }
                                 _ => encoder.encode(packed, it.slot, wording, &mut records),
                             }

@@ -15,6 +15,8 @@ pub enum Sample {
         /// The answer.
         answer: String,
     },
+    /// A text without turns, for language modelling, with one role.
+    Text(Role, String),
     /// A text without turns. The reference crashes on these; here all of it is encoded, with the role of a context.
     PlainText(String),
 }

@@ -12,5 +12,6 @@ pub mod json; // bytes -> blocks of rows, one slice per row
 pub mod columns; // parquet and arrow -> batches, one JSON value per row
 pub mod rows; // blocks and batches -> typed rows, in parallel
 pub mod repository; // `org/name` -> the files of a split
+pub mod locations; // what `path` says -> files
 
 pub use rows::{PickColumns, Reader, RowPlace, typed};

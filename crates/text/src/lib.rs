@@ -47,6 +47,6 @@ pub use crate::chatml::{Segment, prompt, segments};
 pub use crate::conversation::{Conversation, Message};
 pub use crate::error::Error;
 pub use crate::jinja::Refusal;
-pub use crate::template::{ChatTemplate, Header, Rendered, Template};
+pub use crate::template::{ChatTemplate, Header, Rendered, Template, Turn};
 pub use crate::template_file::{TemplateError, TemplateFile};
 pub use crate::tokenizer::{Decoder, Encoder, Tokenizer};

@@ -28,7 +28,6 @@ use minijinja::Value;
 use shards::Role;
 
 use crate::chatml;
-use crate::conversation::Conversation;
 use crate::jinja::{Jinja, Refusal};
 use crate::marks::{self, Unmarked};
 use crate::template_file::{TemplateError, TemplateFile};
@@ -62,36 +61,36 @@ pub enum Template {
 }
 
 impl Template {
-    /// The text of a conversation.
-    pub fn render(&self, conversation: &Conversation) -> Result<Rendered, Refusal> {
+    /// The text of a conversation; [`chatml::turns`] has its turns.
+    pub fn render(&self, turns: &[Turn<'_>]) -> Result<Rendered, Refusal> {
         match self {
-            Self::ChatMl(header) => Ok(chatml_spans(conversation, *header)),
-            Self::Jinja(template) => template.render(conversation),
+            Self::ChatMl(header) => Ok(chatml_spans(turns, *header)),
+            Self::Jinja(template) => template.render(turns),
         }
     }
 
     /// What a model is given when it is to answer: the turns so far, and the head of the assistant's.
-    pub fn prompt(&self, conversation: &Conversation) -> Result<String, Refusal> {
+    pub fn prompt(&self, turns: &[Turn<'_>]) -> Result<String, Refusal> {
         match self {
-            Self::ChatMl(_) => Ok(chatml::prompt(conversation)),
-            Self::Jinja(template) => {
-                let messages = messages(conversation);
-                template.plain(&messages, true).map(|prompt| prompt.text)
+            Self::ChatMl(header) => {
+                let prompt = chatml_spans(turns, *header).text;
+                Ok(format!("{prompt}{}{}\n", chatml::TURN_START, Role::Assistant.name()))
             }
+            Self::Jinja(template) => template.plain(turns, true).map(|prompt| prompt.text),
         }
     }
 }
 
-fn chatml_spans(conversation: &Conversation, header: Header) -> Rendered {
+fn chatml_spans(turns: &[Turn<'_>], header: Header) -> Rendered {
     let mut rendered = Rendered::default();
-    for turn in chatml::segments(conversation) {
+    for &(role, text) in turns {
         let start = rendered.text.len();
-        rendered.text.push_str(&turn.text);
-        if turn.role == Role::Assistant && header == Header::Untrained {
-            let opening = turn.text.find('\n').map_or(0, |end| end + 1);
+        chatml::write_turn(role, text, &mut rendered.text);
+        if role == Role::Assistant && header == Header::Untrained {
+            let opening = rendered.text[start..].find('\n').map_or(0, |end| end + 1);
             rendered.spans.push((start + opening, Role::Context));
         }
-        rendered.spans.push((rendered.text.len(), turn.role));
+        rendered.spans.push((rendered.text.len(), role));
     }
     rendered
 }
@@ -106,11 +105,8 @@ pub struct ChatTemplate {
     openings: [String; 2],
 }
 
-/// A message as the template sees it.
-struct Spoken<'c> {
-    role: Role,
-    text: &'c str,
-}
+/// A message as the template sees it: whose it is, and what is said.
+pub type Turn<'c> = (Role, &'c str);
 
 /// Where a message's text is known to begin and to end.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -149,7 +145,6 @@ impl ChatTemplate {
             .map_err(|what| TemplateError::Syntax { file: file.file.clone(), what })?;
         let mut template = Self { jinja, header, eos_token, openings: Default::default() };
         let sample = [(Role::User, "?"), (Role::Assistant, "!")];
-        let sample = sample.map(|(role, text)| Spoken { role, text });
         // Behind the question, up to the answer or the end.
         let behind = |n: usize, prompted: bool| {
             let text = template.text_of(&sample[..n], |_| true, prompted).unwrap_or_default();
@@ -165,20 +160,19 @@ impl ChatTemplate {
         Ok(template)
     }
 
-    fn render(&self, conversation: &Conversation) -> Result<Rendered, Refusal> {
-        let messages = messages(conversation);
-        if let Some(i) = messages.iter().position(|it| it.text.contains(marks::is_mark)) {
+    fn render(&self, messages: &[Turn<'_>]) -> Result<Rendered, Refusal> {
+        if let Some(i) = messages.iter().position(|(_, text)| text.contains(marks::is_mark)) {
             return Err(Refusal::Noncharacter { message: i + 1 });
         }
-        let whole = self.plain(&messages, false)?;
-        let places = self.places(&messages, &whole)?;
-        let n_inside = self.n_inside(&messages, &places, &whole.text);
-        let ends = self.turn_ends(&messages, n_inside, &places, &whole)?;
+        let whole = self.plain(messages, false)?;
+        let places = self.places(messages, &whole)?;
+        let n_inside = self.n_inside(messages, &places, &whole.text);
+        let ends = self.turn_ends(messages, n_inside, &places, &whole)?;
 
         let mut roles = vec![Role::User; whole.text.len()];
         let mut start = 0;
         for (i, end) in (n_inside..).zip(ends) {
-            let role = messages[i].role;
+            let role = messages[i].0;
             if role == Role::Assistant && i == n_inside {
                 let before = &whole.text[..places[i].first().unwrap_or(0)];
                 start = self.before_opening(before).unwrap_or(before.len());
@@ -193,9 +187,9 @@ impl ChatTemplate {
             }
             start = end;
         }
-        for (message, place) in messages.iter().zip(&places).take(n_inside) {
+        for ((role, _), place) in messages.iter().zip(&places).take(n_inside) {
             if let Place { start: Some(start), end: Some(end) } = *place {
-                roles[start..end].fill(message.role);
+                roles[start..end].fill(*role);
             }
         }
         for generated in &whole.generated {
@@ -207,7 +201,7 @@ impl ChatTemplate {
     /// The text of messages as they are.
     fn plain(
         &self,
-        messages: &[Spoken<'_>],
+        messages: &[Turn<'_>],
         add_generation_prompt: bool,
     ) -> Result<Unmarked, Refusal> {
         self.text_of(messages, |_| false, add_generation_prompt)
@@ -216,16 +210,16 @@ impl ChatTemplate {
     /// The text of messages of which some are marked.
     fn text_of(
         &self,
-        messages: &[Spoken<'_>],
+        messages: &[Turn<'_>],
         is_marked: impl Fn(usize) -> bool,
         add_generation_prompt: bool,
     ) -> Result<Unmarked, Refusal> {
-        let message = |(i, message): (usize, &Spoken<'_>)| {
+        let message = |(i, (role, text)): (usize, &Turn<'_>)| {
             let text = match is_marked(i) {
-                true => marks::put_in(message.text, i),
-                false => message.text.to_owned(),
+                true => marks::put_in(text, i),
+                false => (*text).to_owned(),
             };
-            Value::from_pairs([("role", message.role.name().to_owned()), ("content", text)])
+            Value::from_pairs([("role", role.name().to_owned()), ("content", text)])
         };
         let values: Vec<Value> = messages.iter().enumerate().map(message).collect();
         Ok(marks::take_out(&self.jinja.render(&values, add_generation_prompt)?))
@@ -233,22 +227,22 @@ impl ChatTemplate {
 
     /// Where the messages stand. All are marked at once; if the template treats some of them in another way
     /// then, each is marked alone, and those remain unknown.
-    fn places(&self, messages: &[Spoken<'_>], whole: &Unmarked) -> Result<Vec<Place>, Refusal> {
+    fn places(&self, messages: &[Turn<'_>], whole: &Unmarked) -> Result<Vec<Place>, Refusal> {
         let marked = |is_marked: &dyn Fn(usize) -> bool| {
             let marked = self.text_of(messages, is_marked, false).ok();
             marked.filter(|marked| marked.text == whole.text)
         };
         let all = marked(&|_| true);
         let mut places = Vec::with_capacity(messages.len());
-        for (i, message) in messages.iter().enumerate() {
+        for (i, (role, text)) in messages.iter().enumerate() {
             let alone = if all.is_some() { None } else { marked(&|other| other == i) };
             let place = all.as_ref().or(alone.as_ref()).map(|marked| Place {
                 start: marked.starts.iter().find(|it| it.0 == i).map(|it| it.1),
                 end: marked.ends.iter().rfind(|it| it.0 == i).map(|it| it.1),
             });
-            let is_blank = message.text.trim().is_empty();
+            let is_blank = text.trim().is_empty();
             if place.is_some_and(|place| !place.is_known()) && !is_blank {
-                return Err(Refusal::LeftOut { message: i + 1, role: message.role });
+                return Err(Refusal::LeftOut { message: i + 1, role: *role });
             }
             places.push(place.unwrap_or_default());
         }
@@ -256,8 +250,8 @@ impl ChatTemplate {
     }
 
     /// How many of the first messages stand inside another's turn: a system message that has no turn of its own.
-    fn n_inside(&self, messages: &[Spoken<'_>], places: &[Place], whole: &str) -> usize {
-        let leads = messages.first().is_some_and(|it| it.role == Role::System);
+    fn n_inside(&self, messages: &[Turn<'_>], places: &[Place], whole: &str) -> usize {
+        let leads = messages.first().is_some_and(|(role, _)| *role == Role::System);
         if !leads || messages.len() == 1 {
             return 0;
         }
@@ -270,7 +264,7 @@ impl ChatTemplate {
     /// Where each turn ends, from that of message `first` on.
     fn turn_ends(
         &self,
-        messages: &[Spoken<'_>],
+        messages: &[Turn<'_>],
         first: usize,
         places: &[Place],
         whole: &Unmarked,
@@ -301,7 +295,7 @@ impl ChatTemplate {
     /// Where the turn of message `i` ends, between its text and the next one's.
     fn turn_end(
         &self,
-        messages: &[Spoken<'_>],
+        messages: &[Turn<'_>],
         i: usize,
         places: &[Place],
         whole: &str,
@@ -321,7 +315,7 @@ impl ChatTemplate {
             let shorter = shorter.ok().filter(|_| places[i].end.is_some())?;
             after_text(&shorter)
         });
-        let is_assistant = messages[i].role == Role::Assistant;
+        let is_assistant = messages[i].0 == Role::Assistant;
         match end {
             Some(end) => {
                 let eos = self.eos_token.as_deref().filter(|_| is_assistant);
@@ -352,13 +346,7 @@ impl ChatTemplate {
 
     /// Where the opening of a turn ends: as far as it is the generation prompt, else behind what opens a sample's, else where
     /// its message begins.
-    fn opening(
-        &self,
-        before: &[Spoken<'_>],
-        whole: &str,
-        turn: Range<usize>,
-        place: Place,
-    ) -> usize {
+    fn opening(&self, before: &[Turn<'_>], whole: &str, turn: Range<usize>, place: Place) -> usize {
         let limit = place.first().unwrap_or(turn.end);
         let prompt = self.plain(before, true).map(|prompt| prompt.text).unwrap_or_default();
         let behind = n_same_tags(&prompt, whole).min(limit);
@@ -387,23 +375,6 @@ fn n_same_tags(a: &str, b: &str) -> usize {
         (Some(open), close) if close.is_none_or(|close| close < open) => open,
         _ => n,
     }
-}
-
-/// The messages in order: system, and each context before its message.
-fn messages(conversation: &Conversation) -> Vec<Spoken<'_>> {
-    let given = |text: &'_ Option<String>| text.as_deref().is_some_and(|text| !text.is_empty());
-    let mut messages = Vec::with_capacity(conversation.messages.len() + 1);
-    if let Some(text) = conversation.system.as_deref().filter(|text| !text.is_empty()) {
-        messages.push(Spoken { role: Role::System, text });
-    }
-    for message in &conversation.messages {
-        if given(&message.context) {
-            let text = message.context.as_deref().unwrap_or_default();
-            messages.push(Spoken { role: Role::Context, text });
-        }
-        messages.push(Spoken { role: message.role, text: &message.text });
-    }
-    messages
 }
 
 /// Runs of one role, by where they end.

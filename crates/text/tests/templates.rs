@@ -8,7 +8,8 @@ use expect_test::expect;
 use serde::Deserialize;
 use shards::Role;
 use text::{
-    ChatTemplate, Conversation, Header, Message, Refusal, Template, TemplateFile, Tokenizer,
+    ChatTemplate, Conversation, Header, Message, Refusal, Template, TemplateFile, Tokenizer, Turn,
+    chatml,
 };
 
 mod shared;
@@ -71,6 +72,10 @@ fn conversation(text: &str) -> Conversation {
     conversation
 }
 
+fn turns(conversation: &Conversation) -> Vec<Turn<'_>> {
+    chatml::turns(conversation).collect()
+}
+
 fn mask(roles: &[Role]) -> String {
     roles.iter().map(|role| if *role == Role::Assistant { '1' } else { '0' }).collect()
 }
@@ -98,7 +103,7 @@ fn texts_ids_and_masks_are_those_of_transformers() {
             (Some("body"), Header::Trained, &case.body),
         ];
         for (opening, header, expected) in variants {
-            let rendered = template(&case.template, opening, header).render(&conversation);
+            let rendered = template(&case.template, opening, header).render(&turns(&conversation));
             let at = format!("{} {opening:?} {header:?} {:?}", case.template, case.conversation);
             let rendered = match (rendered, &case.error) {
                 (Err(Refusal::Raised(error)), Some(expected)) => {
@@ -140,7 +145,9 @@ fn a_sentencepiece_model_gives_the_same_roles_and_ids() {
         let json = Tokenizer::tokenizer_json(&json, &case.extra).expect("a sound tokenizer");
         let model = Tokenizer::sentencepiece(&model, &case.extra).expect("a sound tokenizer");
         let rendered = template(&case.template, None, Header::Trained);
-        let Ok(rendered) = rendered.render(&conversation(&case.conversation)) else { continue };
+        let Ok(rendered) = rendered.render(&turns(&conversation(&case.conversation))) else {
+            continue;
+        };
         let (mut ids, mut roles) = (Vec::new(), Vec::new());
         model.encoder().encode_rendered(&rendered, &mut ids, &mut roles);
         let (mut alone, mut n_special) = (Vec::new(), 0);
@@ -174,9 +181,8 @@ fn what_templates_use_of_jinja_and_python_is_the_same() {
         };
         let template = ChatTemplate::compile(&file, &BTreeMap::new(), None, Header::Trained);
         let template = Template::Jinja(Box::new(template.expect("the template compiles")));
-        let messages = vec![Message::new(Role::User, case.content)];
         // A prompt is asked for since most of these leave the message out, which is no document.
-        let found = template.prompt(&Conversation { system: None, messages });
+        let found = template.prompt(&[(Role::User, &case.content)]);
         let expected = match case.error {
             Some(error) => Err(Refusal::Raised(error)),
             None => Ok(case.text),
@@ -188,7 +194,7 @@ fn what_templates_use_of_jinja_and_python_is_the_same() {
 #[test]
 fn a_system_message_inside_the_first_turn_has_its_own_role() {
     let llama2 = template("llama2", None, Header::Trained);
-    let rendered = llama2.render(&conversation("s: Be kind.\n¦u:Hi¦a:Hello¦u:Bye¦a:"));
+    let rendered = llama2.render(&turns(&conversation("s: Be kind.\n¦u:Hi¦a:Hello¦u:Bye¦a:")));
     let rendered = rendered.expect("the roles alternate");
     let mut start = 0;
     let parts = rendered.spans.iter().map(|(end, role)| {
@@ -216,7 +222,7 @@ fn the_day_is_named_by_the_user_and_never_todays() {
     let prompt = |date| {
         let template = ChatTemplate::compile(&file, &BTreeMap::new(), date, Header::Trained);
         let template = template.expect("the template compiles");
-        Template::Jinja(Box::new(template)).prompt(&Conversation::default())
+        Template::Jinja(Box::new(template)).prompt(&[])
     };
     // python3 -c "import datetime; print(datetime.date(2023, 8, 5).strftime('%d %b %Y, %A'))"
     let date = chrono::NaiveDate::from_ymd_opt(2023, 8, 5);

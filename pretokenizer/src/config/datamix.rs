@@ -3,11 +3,15 @@
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
+use chrono::NaiveDate;
 use cli::{BadInput, Yaml, bail_input, print, suggest};
 use shards::layout::IndexKind;
+use text::Header;
 
 use crate::config::entry::Entry;
-use crate::config::section::Section;
+use crate::config::generic::{Chat, Instructions, PlainTexts};
+use crate::config::key::Key;
+use crate::config::section::{List, Section};
 use crate::config::sources::Source;
 
 /// What the reference ships as its `defaults`; a section of that name lies over it.
@@ -37,6 +41,8 @@ pub struct Datamix {
     pub eval_size: Option<usize>,
     /// The tokenizer to encode with.
     pub tokenizer: Tokenizer,
+    /// How conversations become text.
+    pub chat_template: ChatTemplate,
     /// Special tokens to add to it, in this order.
     pub extra_tokens: Vec<String>,
     /// Conversations with fewer assistant tokens are left out.
@@ -53,12 +59,31 @@ pub struct Datamix {
     pub resolved: Section,
 }
 
+/// How conversations become text.
+#[derive(Debug, Clone, PartialEq)]
+pub struct ChatTemplate {
+    /// Where a Jinja template is; `None` for ChatML.
+    pub path: Option<PathBuf>,
+    /// Which of several.
+    pub name: Option<String>,
+    /// The day that it may write.
+    pub date: Option<NaiveDate>,
+    /// Variables that it sees.
+    pub variables: BTreeMap<String, serde_json::Value>,
+    /// Whether what opens an assistant's turn is trained on.
+    pub header: Header,
+    /// Whether a conversation that the template refuses is left out; else it is an error.
+    pub skips: bool,
+}
+
 /// The tokenizer to encode with.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Tokenizer {
     /// A SentencePiece model.
     SentencePiece(PathBuf),
-    /// A `tokenizer.json`.
+    /// A `tokenizer.json`, by the reference's rules.
+    Falcon(PathBuf),
+    /// A `tokenizer.json`, as transformers uses it.
     HuggingFace(PathBuf),
 }
 
@@ -68,7 +93,8 @@ impl Tokenizer {
     pub fn kind(&self) -> &'static str {
         match self {
             Self::SentencePiece(_) => "SentencePieceTokenizer",
-            Self::HuggingFace(_) => "FalconTokenizer",
+            Self::Falcon(_) => "FalconTokenizer",
+            Self::HuggingFace(_) => "HuggingFaceTokenizer",
         }
     }
 
@@ -76,7 +102,7 @@ impl Tokenizer {
     #[must_use]
     pub fn file(&self) -> &Path {
         match self {
-            Self::SentencePiece(path) | Self::HuggingFace(path) => path,
+            Self::SentencePiece(path) | Self::Falcon(path) | Self::HuggingFace(path) => path,
         }
     }
 }
@@ -173,8 +199,16 @@ impl Datamix {
         if datasets.is_empty() && datasets_extra.is_empty() {
             bail_input!("`datasets` is empty: there is nothing to build");
         }
-        for entry in datasets.iter().chain(&datasets_extra) {
+        for (i, entry) in datasets.iter().chain(&datasets_extra).enumerate() {
             check_entry(entry)?;
+            let mut others = datasets.iter().chain(&datasets_extra).take(i);
+            if entry.source.given_name().is_some() && others.any(|it| it.name == entry.name) {
+                bail_input!(
+                    "{}: `name: {}` stands in the datamix twice\nhint: give each source a name of its own",
+                    entry.place,
+                    entry.name
+                );
+            }
         }
         // Any other word means the older format, as in the reference.
         let is_mmap = section.dataset_impl.value().is_none_or(|it| it == "mmap");
@@ -189,6 +223,7 @@ impl Datamix {
             eval_size: section.eval_size.value().copied().filter(|n| *n > 0),
             tokenizer: tokenizer(&section)?,
             extra_tokens: extra_tokens(&section)?,
+            chat_template: chat_template(&section)?,
             min_assistant_tokens: section.min_assistant_tokens.value().copied(),
             output_dir: normalise(&output_dir),
             filename_prefix: needed(section.filename_prefix.value(), "filename_prefix")?,
@@ -220,6 +255,16 @@ fn missing(key: &str) -> anyhow::Error {
 
 fn check_entry(entry: &Entry) -> anyhow::Result<()> {
     let Entry { name, place, source, .. } = entry;
+    let generic = match source {
+        Source::Messages(keys) if entry.key() == "sharegpt" => Chat::share_gpt(keys).map(drop),
+        Source::Messages(keys) => Chat::messages(keys).map(drop),
+        Source::PromptResponse(keys) => Instructions::of(keys).map(drop),
+        Source::Text(keys) => PlainTexts::of(keys).map(drop),
+        _ => Ok(()),
+    };
+    if let Err(what) = generic {
+        bail_input!("{place}: `{name}`: {what}");
+    }
     if matches!(source, Source::NotSupported(_)) {
         bail_input!("{place}: the dataset `{name}` is not supported");
     }
@@ -244,11 +289,16 @@ fn tokenizer(section: &Section) -> anyhow::Result<Tokenizer> {
             Ok(Tokenizer::SentencePiece(file.into()))
         }
         // The reference reads the tokenizer of this dataset-like folder whatever `vocab_file` says.
-        Some("FalconTokenizer") => {
-            Ok(Tokenizer::HuggingFace("tiiuae/falcon-40b/tokenizer.json".into()))
+        Some("FalconTokenizer") => Ok(Tokenizer::Falcon("tiiuae/falcon-40b/tokenizer.json".into())),
+        Some("HuggingFaceTokenizer") => {
+            let file =
+                PathBuf::from(section.vocab_file.value().ok_or_else(|| missing("vocab_file"))?);
+            // A model's folder will do.
+            let file = if file.is_dir() { file.join("tokenizer.json") } else { file };
+            Ok(Tokenizer::HuggingFace(file))
         }
         Some(other) => {
-            let known = ["SentencePieceTokenizer", "FalconTokenizer"];
+            let known = ["SentencePieceTokenizer", "HuggingFaceTokenizer", "FalconTokenizer"];
             let hint = suggest::hint(other, known, "the values there are");
             bail_input!("`tokenizer_type: {other}` is not supported\nhint: {hint}")
         }
@@ -258,16 +308,56 @@ fn tokenizer(section: &Section) -> anyhow::Result<Tokenizer> {
 
 fn extra_tokens(section: &Section) -> anyhow::Result<Vec<String>> {
     let list = section.vocab_extra_ids_list.value().map_or("", String::as_str);
-    if list.is_empty() {
-        return Ok(Vec::new());
+    let more = section.extra_tokens.value().map(|List(tokens)| tokens.clone()).unwrap_or_default();
+    if let Some(i) = more.iter().position(String::is_empty) {
+        bail_input!("`extra_tokens`: item {} is empty, expected a text to look for", i + 1);
     }
-    let tokens: Vec<String> = list.split(',').map(String::from).collect();
+    if list.is_empty() {
+        return Ok(more);
+    }
+    let mut tokens: Vec<String> = list.split(',').map(String::from).collect();
     if tokens.iter().any(String::is_empty) {
         bail_input!(
             "`vocab_extra_ids_list: {list}` has an empty item\nhint: remove the comma that has nothing on one side"
         );
     }
+    tokens.extend(more);
     Ok(tokens)
+}
+
+fn chat_template(section: &Section) -> anyhow::Result<ChatTemplate> {
+    let path = section.chat_template.value().filter(|it| !it.eq_ignore_ascii_case("chatml"));
+    let date = match section.chat_template_date.value() {
+        None => None,
+        Some(date) => match date.parse() {
+            Ok(date) => Some(date),
+            Err(_) => {
+                bail_input!("`chat_template_date: {date}`: expected a day such as `2023-08-25`")
+            }
+        },
+    };
+    let one_of = |key: &str, value: &Key<String>, words: [&str; 2]| match value.value() {
+        None => Ok(false),
+        Some(word) if words.contains(&word.as_str()) => Ok(*word == words[1]),
+        Some(other) => {
+            let hint = suggest::hint(other, words, "the values there are");
+            bail_input!("`{key}: {other}` is not known\nhint: {hint}")
+        }
+    };
+    let untrained =
+        one_of("assistant_header", &section.assistant_header, ["trained", "untrained"])?;
+    Ok(ChatTemplate {
+        path: path.map(PathBuf::from),
+        name: section.chat_template_name.value().cloned(),
+        date,
+        variables: section
+            .chat_template_variables
+            .value()
+            .map(|it| it.0.clone())
+            .unwrap_or_default(),
+        header: if untrained { Header::Untrained } else { Header::Trained },
+        skips: one_of("on_template_error", &section.on_template_error, ["stop", "skip"])?,
+    })
 }
 
 /// A path as Python's `pathlib` writes it: without `.`, repeated and trailing slashes; `..` stays.

@@ -15,8 +15,10 @@ use crate::config::sources::{Kind, Source};
 /// A dataset of a datamix.
 #[derive(Debug, Clone)]
 pub struct Entry {
-    /// The name as it is written: validation sets go by it.
+    /// The dataset's name as it is written, or the `name` of a generic source: validation sets go by it.
     pub name: String,
+    /// What the entry is called in the YAML: the dataset, or the kind of source.
+    kind: String,
     /// Its keys.
     pub source: Source,
     /// Where it stands, as `file:line:column`.
@@ -29,23 +31,25 @@ impl Entry {
     /// The name by which the loader is chosen.
     #[must_use]
     pub fn key(&self) -> String {
-        self.name.to_lowercase()
+        self.kind.to_lowercase()
     }
 
     /// Checks the name and notes the file.
     pub(crate) fn locate(&mut self, yaml: &Yaml) -> Result<(), YamlError> {
         if !self.known {
-            let hint = suggest::hint(&self.name, names::all(), "the datasets there are");
-            let message = format!("unknown dataset `{}`", self.name);
+            let hint = suggest::hint(&self.kind, names::all(), "the datasets there are");
+            let message = format!("unknown dataset `{}`", self.kind);
             return Err(yaml.error_at(self.location, &message, Some(&hint)));
         }
         self.place = format!("{}:{}:{}", yaml.name(), self.location.line(), self.location.column());
         Ok(())
     }
 
-    fn new(name: String, source: Option<Source>, location: Location) -> Self {
+    fn new(kind: String, source: Option<Source>, location: Location) -> Self {
+        let name = source.as_ref().and_then(Source::given_name).unwrap_or(&kind).to_owned();
         Self {
             name,
+            kind,
             known: source.is_some(),
             source: source.unwrap_or_else(|| Source::without_keys(Kind::NotSupported)),
             place: String::new(),
@@ -65,7 +69,7 @@ impl<'de> Deserialize<'de> for Entry {
 impl Serialize for Entry {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         let mut map = serializer.serialize_map(Some(1))?;
-        map.serialize_entry(&self.name, &self.source)?;
+        map.serialize_entry(&self.kind, &self.source)?;
         map.end()
     }
 }

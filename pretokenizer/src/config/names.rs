@@ -2,7 +2,7 @@
 
 use crate::config::sources::Kind;
 
-/// The kind of a dataset's keys, by its name in any case; `None` for a name that the reference does not know.
+/// The kind of a dataset's keys, by its name in any case; `None` for a name that nobody knows.
 pub(crate) fn kind(name: &str) -> Option<Kind> {
     let name = name.to_lowercase();
     if INSTRUCTION.iter().any(|(known, ..)| *known == name) {
@@ -82,6 +82,10 @@ pub(crate) const INSTRUCTION: &[(&str, &str, Option<&str>, [&str; 2])] = {
 
 /// Every other name, with the kind of its keys.
 const OTHERS: &[(&str, Kind)] = &[
+    ("messages", Kind::Messages),
+    ("sharegpt", Kind::Messages),
+    ("instructions", Kind::PromptResponse),
+    ("text", Kind::Text),
     ("orca-chat", Kind::OrcaChat),
     ("bestofmegacode", Kind::BestOfMegacode),
     ("oasst_export", Kind::OasstExport),

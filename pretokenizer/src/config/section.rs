@@ -1,5 +1,7 @@
 //! One section of a configuration file, and how sections and flags lie over each other.
 
+use std::collections::BTreeMap;
+
 use serde::{Deserialize, Serialize};
 
 use crate::config::entry::Entry;
@@ -71,12 +73,26 @@ section! {
     cache_dir: String,
     /// At most so many validation rows per dataset, the first ones.
     eval_size: usize,
-    /// `SentencePieceTokenizer` or `FalconTokenizer`.
+    /// `SentencePieceTokenizer`, `HuggingFaceTokenizer` or `FalconTokenizer`.
     tokenizer_type: String,
     /// The tokenizer's file.
     vocab_file: String,
     /// Special tokens to add, with commas between.
     vocab_extra_ids_list: String,
+    /// More special tokens to add, as a list.
+    extra_tokens: List,
+    /// `chatml`, or where a Jinja template is: a `.jinja` file, a `tokenizer_config.json`, a model's folder.
+    chat_template: String,
+    /// Which of several templates.
+    chat_template_name: String,
+    /// The day that a template may write, as YYYY-MM-DD.
+    chat_template_date: String,
+    /// Variables for the template, such as `{enable_thinking: false}`.
+    chat_template_variables: Variables,
+    /// `trained` or `untrained`: what opens an assistant's turn.
+    assistant_header: String,
+    /// `stop` or `skip`: what to do with a conversation that the template refuses.
+    on_template_error: String,
     /// `mmap`: the format of the shards.
     dataset_impl: String,
     /// Conversations with fewer assistant tokens are left out.
@@ -103,6 +119,28 @@ trait FromFlag: Sized {
 impl FromFlag for String {
     fn from_flag(text: &str) -> Result<Self, String> {
         Ok(text.to_string())
+    }
+}
+
+/// Texts; a flag has commas between them.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct List(pub Vec<String>);
+
+impl FromFlag for List {
+    fn from_flag(text: &str) -> Result<Self, String> {
+        Ok(Self(text.split(',').map(String::from).collect()))
+    }
+}
+
+/// Values by name; a flag gives them as a JSON object.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct Variables(pub BTreeMap<String, serde_json::Value>);
+
+impl FromFlag for Variables {
+    fn from_flag(text: &str) -> Result<Self, String> {
+        serde_json::from_str(text).map_err(|error| format!("no JSON object: {error}"))
     }
 }
 

@@ -3,6 +3,8 @@
 //! Every dataset also takes the keys of [`Mixing`]. `flatten` would accept unknown keys in silence, so a macro writes
 //! those keys into each struct.
 
+use std::collections::BTreeMap;
+
 use serde::{Deserialize, Deserializer, Serialize};
 
 use crate::config::key::{FileNames, Key, ValSplit};
@@ -80,6 +82,17 @@ macro_rules! sources {
             pub(crate) fn without_keys(kind: Kind) -> Self {
                 match kind {
                     $(Kind::$name => Self::$name($name::default()),)*
+                }
+            }
+
+            /// The name that the datamix gives the source, where its kind asks for one.
+            #[must_use]
+            pub fn given_name(&self) -> Option<&str> {
+                match self {
+                    Self::Messages(keys) => keys.name.as_deref(),
+                    Self::PromptResponse(keys) => keys.name.as_deref(),
+                    Self::Text(keys) => keys.name.as_deref(),
+                    _ => None,
                 }
             }
 
@@ -196,6 +209,89 @@ sources! {
     Summaries {
         /// The split to read; `train`.
         split: String,
+    }
+    /// `messages` and `sharegpt`: a list of messages per row.
+    Messages {
+        /// The name in statistics and messages.
+        name: String,
+        /// Where the rows are: files, patterns, folders, datasets.
+        path: FileNames,
+        /// The split of a folder or dataset; `train`.
+        split: String,
+        /// The column with the list; `messages`, or `conversations` of `sharegpt`.
+        messages: String,
+        /// The field that says who speaks; `role`, or `from`.
+        role: String,
+        /// The field with the text; `content`, or `value`.
+        content: String,
+        /// What the roles in the file are: `system`, `user`, `assistant`, `context`; or `drop`, for the whole row.
+        roles: BTreeMap<String, String>,
+        /// The column with a system message.
+        system: String,
+        /// The system message of rows without one.
+        default_system: String,
+        /// The column that says the language.
+        lang_column: String,
+        /// The languages to use, with commas between.
+        lang: String,
+        /// Only rows with so many messages or more.
+        min_messages: usize,
+        /// Only rows with so many messages or fewer.
+        max_messages: usize,
+        /// Only rows with so many characters or more.
+        min_chars: usize,
+        /// Only rows with so many characters or fewer.
+        max_chars: usize,
+    }
+    /// `instructions`: a question and an answer per row.
+    PromptResponse {
+        /// The name in statistics and messages.
+        name: String,
+        /// Where the rows are: files, patterns, folders, datasets.
+        path: FileNames,
+        /// The split of a folder or dataset; `train`.
+        split: String,
+        /// The column with the question; `instruction`.
+        prompt: String,
+        /// A column with what the question is about.
+        input: String,
+        /// What stands between the two; an empty line.
+        separator: String,
+        /// The column with the answer; `output`.
+        response: String,
+        /// The column with a system message.
+        system: String,
+        /// The system message of rows without one.
+        default_system: String,
+        /// The column that says the language.
+        lang_column: String,
+        /// The languages to use, with commas between.
+        lang: String,
+        /// Only rows with so many characters or more.
+        min_chars: usize,
+        /// Only rows with so many characters or fewer.
+        max_chars: usize,
+    }
+    /// `text`: a text per row, for language modelling.
+    Text {
+        /// The name in statistics and messages.
+        name: String,
+        /// Where the rows are: files, patterns, folders, datasets.
+        path: FileNames,
+        /// The split of a folder or dataset; `train`.
+        split: String,
+        /// The column with the text; `text`.
+        text: String,
+        /// The role of all of it; `assistant`, which is trained on.
+        role: String,
+        /// The column that says the language.
+        lang_column: String,
+        /// The languages to use, with commas between.
+        lang: String,
+        /// Only rows with so many characters or more.
+        min_chars: usize,
+        /// Only rows with so many characters or fewer.
+        max_chars: usize,
     }
     /// Plain text for language modelling: `red_pajama`, `fanfics`.
     PlainText {

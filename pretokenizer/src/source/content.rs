@@ -1,17 +1,16 @@
 //! A path -> the bytes that stand in the file, unpacked if it is compressed, from the first to the last.
 
 use std::fs::File;
-use std::io::{self, Chain, Cursor, Read, Seek, SeekFrom};
+use std::io::{self, BufReader, Chain, Cursor, Read, Seek, SeekFrom};
 use std::path::{Path, PathBuf};
 
 use anyhow::Context as _;
-use cli::{BadInput, bail_input};
+use cli::BadInput;
 use flate2::read::MultiGzDecoder;
 
 use crate::scratch::Scratch;
 
 /// The content of a file.
-#[derive(Debug)]
 pub struct Content {
     path: PathBuf,
     /// The first bytes, which say what the file is.
@@ -20,10 +19,17 @@ pub struct Content {
     n_read: u64,
 }
 
-#[derive(Debug)]
 enum Bytes {
     Plain(File),
     Gzip(Box<MultiGzDecoder<File>>),
+    Zstd(Box<zstd::Decoder<'static, BufReader<File>>>),
+}
+
+impl std::fmt::Debug for Content {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let packing = self.bytes.get_ref().1.packing();
+        f.debug_struct("Content").field("path", &self.path).field("packing", &packing).finish()
+    }
 }
 
 impl Content {
@@ -36,14 +42,16 @@ impl Content {
         let mut bytes = match magic[..] {
             // All members of the file, to its end.
             [0x1f, 0x8b, ..] => Bytes::Gzip(Box::new(MultiGzDecoder::new(file))),
-            [0x28, 0xb5, 0x2f, 0xfd] => bail_input!(
-                "{}: zstd files are not supported\nhint: unpack it with `zstd -d`",
-                path.display()
-            ),
+            // All frames of the file, to its end.
+            [0x28, 0xb5, 0x2f, 0xfd] => {
+                let decoder = zstd::Decoder::new(file).with_context(|| path.display().to_string());
+                Bytes::Zstd(Box::new(decoder.bad_input()?))
+            }
             _ => Bytes::Plain(file),
         };
         let path = path.to_path_buf();
-        let head = first_bytes(&mut bytes, 8).map_err(|error| broken(&path, 0, &error))?;
+        let head = first_bytes(&mut bytes, 8)
+            .map_err(|error| broken(&path, bytes.packing(), 0, &error))?;
         let bytes = Cursor::new(head.clone()).chain(bytes);
         Ok(Self { path, head, bytes, n_read: 0 })
     }
@@ -66,7 +74,9 @@ impl Content {
         buffer.reserve(n);
         let outcome = (&mut self.bytes).take(n as u64).read_to_end(buffer);
         self.n_read += (buffer.len() - start) as u64;
-        outcome.map_err(|error| broken(&self.path, self.n_read, &error))?;
+        outcome.map_err(|error| {
+            broken(&self.path, self.bytes.get_ref().1.packing(), self.n_read, &error)
+        })?;
         Ok(buffer.len() - start < n)
     }
 
@@ -109,11 +119,23 @@ impl Read for Content {
     }
 }
 
+impl Bytes {
+    /// How the file is packed.
+    const fn packing(&self) -> &'static str {
+        match self {
+            Self::Plain(_) => "plain",
+            Self::Gzip(_) => "gzip",
+            Self::Zstd(_) => "zstd",
+        }
+    }
+}
+
 impl Read for Bytes {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         match self {
             Self::Plain(file) => file.read(buffer),
             Self::Gzip(unpacked) => unpacked.read(buffer),
+            Self::Zstd(unpacked) => unpacked.read(buffer),
         }
     }
 }
@@ -124,11 +146,11 @@ fn first_bytes(bytes: &mut impl Read, n: u64) -> io::Result<Vec<u8>> {
     Ok(head)
 }
 
-fn broken(path: &Path, n_read: u64, error: &io::Error) -> anyhow::Error {
+fn broken(path: &Path, packing: &str, n_read: u64, error: &io::Error) -> anyhow::Error {
     let what = match error.kind() {
-        io::ErrorKind::UnexpectedEof => "the gzip data ends in the middle".to_string(),
-        io::ErrorKind::InvalidInput | io::ErrorKind::InvalidData => {
-            format!("the gzip data is corrupt ({error})")
+        io::ErrorKind::UnexpectedEof => format!("the {packing} data ends in the middle"),
+        io::ErrorKind::InvalidInput | io::ErrorKind::InvalidData | io::ErrorKind::Other => {
+            format!("the {packing} data is corrupt ({error})")
         }
         _ => return cli::exit::bad_input(anyhow::anyhow!("{}: {error}", path.display())),
     };

@@ -1,6 +1,8 @@
 //! A Hugging Face dataset name -> the files of one split.
 //!
-//! The name is a folder below the working directory, as `datasets.load_dataset` takes it too. Which file belongs to
+//! The name is a folder below the working directory, as `datasets.load_dataset` takes it too, or a dataset that
+//! `huggingface_hub` has fetched: `datasets--org--name` in `HF_HUB_CACHE`, else in `HF_HOME/hub`, else in
+//! `~/.cache/huggingface/hub`; of its snapshots the one that `refs/main` names. Which file belongs to
 //! which split, its name says, by the rules of `datasets` 2.14 (`data_files.py`): first `data/<split>-00000-of-00001.*`;
 //! else a keyword of the split between separators in the path; else everything is `train`.
 
@@ -76,13 +78,37 @@ pub fn all_files(name: &str) -> anyhow::Result<Vec<PathBuf>> {
 }
 
 fn folder(name: &str) -> anyhow::Result<PathBuf> {
-    if !is_local(name) {
-        bail_input!(
-            "the dataset `{name}` is not a folder below the working directory\n\
-             hint: fetch it with `hf download --repo-type dataset {name} --local-dir {name}`"
-        );
+    if is_local(name) {
+        return Ok(PathBuf::from(name));
     }
-    Ok(PathBuf::from(name))
+    match cached(name) {
+        Some(folder) => Ok(folder),
+        None => bail_input!(
+            "the dataset `{name}` is neither a folder below the working directory nor in the cache of Hugging Face\n\
+             hint: fetch it with `hf download --repo-type dataset {name} --local-dir {name}`"
+        ),
+    }
+}
+
+/// The snapshot of a dataset that `huggingface_hub` fetched; another name than `org/name` has none.
+fn cached(name: &str) -> Option<PathBuf> {
+    let is_repository = name.split('/').count() == 2
+        && name.split('/').all(|part| !part.is_empty() && !part.starts_with('.'));
+    let dataset = hub_cache()?.join(format!("datasets--{}", name.replace('/', "--")));
+    if !is_repository || !dataset.is_dir() {
+        return None;
+    }
+    let commit = fs_err::read_to_string(dataset.join("refs/main")).ok()?;
+    Some(dataset.join("snapshots").join(commit.trim())).filter(|snapshot| snapshot.is_dir())
+}
+
+/// Where `huggingface_hub` keeps what it fetches.
+fn hub_cache() -> Option<PathBuf> {
+    let variable = |name| std::env::var_os(name).filter(|it| !it.is_empty()).map(PathBuf::from);
+    variable("HF_HUB_CACHE")
+        .or_else(|| Some(variable("HF_HOME")?.join("hub")))
+        .or_else(|| Some(variable("XDG_CACHE_HOME")?.join("huggingface/hub")))
+        .or_else(|| Some(variable("HOME")?.join(".cache/huggingface/hub")))
 }
 
 /// The data files below a folder, as relative paths with `/`, sorted; hidden ones do not count.

@@ -1,0 +1,45 @@
+//! What `path` of a datamix says -> files.
+//!
+//! | `path` | files |
+//! |---|---|
+//! | a file | itself |
+//! | a pattern with `*`, `?` or `[..]` | those that it matches, sorted by name |
+//! | a folder | those of the split, as in a dataset of the Hugging Face hub |
+//! | `org/name`, or `hf://datasets/org/name` | the same, of the dataset, where it is found |
+
+use std::path::{Path, PathBuf};
+
+use cli::bail_input;
+
+use crate::source::repository;
+
+/// The files of all these paths, in their order.
+pub fn files(paths: &[String], split: &str) -> anyhow::Result<Vec<PathBuf>> {
+    let mut files = Vec::new();
+    for path in paths {
+        let path = path.strip_prefix("hf://datasets/").unwrap_or(path);
+        if Path::new(path).is_file() {
+            files.push(PathBuf::from(path));
+        } else if path.contains(['*', '?', '[']) {
+            files.extend(matching(path)?);
+        } else {
+            files.extend(repository::split_files(path, split)?);
+        }
+    }
+    Ok(files)
+}
+
+fn matching(pattern: &str) -> anyhow::Result<Vec<PathBuf>> {
+    let found = match glob::glob(pattern) {
+        Ok(found) => found,
+        Err(error) => bail_input!("`path: {pattern}`: this is no pattern: {error}"),
+    };
+    // The library hands paths over in alphabetical order.
+    let files: Vec<PathBuf> = found.filter_map(Result::ok).filter(|it| it.is_file()).collect();
+    if files.is_empty() {
+        bail_input!(
+            "`path: {pattern}`: no file matches\nhint: a path starts at the working folder; `**` reaches into folders"
+        );
+    }
+    Ok(files)
+}

@@ -1,0 +1,281 @@
+//! Sources whose columns the datamix names, and other templates than ChatML.
+
+use std::path::Path;
+
+use expect_test::{Expect, expect};
+use fs_err as fs;
+use serde_json::json;
+
+use crate::workplace::Workplace;
+
+/// The texts of both splits, one a line, and the run's messages if it fails.
+fn texts(workplace: &Workplace) -> String {
+    let outcome = workplace.run(&["--configs", "a", "--write_json"]);
+    if outcome.code != Some(0) {
+        return format!("{:?}: {}", outcome.code, outcome.err);
+    }
+    let lines = |name: &str| String::from_utf8(workplace.read(name)).expect("ASCII");
+    let mut texts = lines("out/a-train.jsonl");
+    if workplace.files("out").contains(&"a-val.jsonl".to_string()) {
+        texts += &lines("out/a-val.jsonl");
+    }
+    texts
+}
+
+#[track_caller]
+fn check(entry: &str, file: &str, rows: &[serde_json::Value], expected: &Expect) {
+    let workplace = Workplace::with_datasets(&format!("[{entry}]"));
+    let rows: String = rows.iter().map(|row| format!("{row}\n")).collect();
+    workplace.write(file, rows);
+    expected.assert_eq(&texts(&workplace));
+}
+
+#[test]
+fn messages_are_read_by_role_and_content() {
+    let rows = [
+        json!({"messages": [{"role": "system", "content": "S"}, {"role": "user", "content": "hi"}, {"role": "assistant", "content": "ho"}], "lang": "en"}),
+        json!({"messages": [{"role": "user", "content": [{"type": "text", "text": "a"}, {"type": "text", "text": "b"}]}, {"role": "tool", "content": "t"}, {"role": "assistant", "content": "c"}], "lang": "de"}),
+        json!({"messages": [{"role": "function", "content": "x"}], "lang": "en"}),
+        json!({"messages": [{"role": "user", "content": "fr"}, {"role": "assistant", "content": "fr"}], "lang": "fr"}),
+        json!({"messages": [{"role": "user", "content": "alone"}], "lang": "en"}),
+    ];
+    let keys = "name: chats, path: m.jsonl, val_split: 0, roles: {tool: context, function: drop}, \
+                default_system: D, lang_column: lang, lang: 'en,de'";
+    check(
+        &format!("messages: {{{keys}}}"),
+        "m.jsonl",
+        &rows,
+        &expect![[r#"
+            {"text": "<|im_start|>system\nS<|im_end|>\n<|im_start|>user\nhi<|im_end|>\n<|im_start|>assistant\nho<|im_end|>\n"}
+            {"text": "<|im_start|>system\nD<|im_end|>\n<|im_start|>user\nab<|im_end|>\n<|im_start|>context\nt<|im_end|>\n<|im_start|>assistant\nc<|im_end|>\n"}
+            {"text": "<|im_start|>system\nD<|im_end|>\n<|im_start|>user\nalone<|im_end|>\n"}
+        "#]],
+    );
+    let workplace = Workplace::with_datasets(&format!("[messages: {{{keys}, min_messages: 2}}]"));
+    workplace.write("m.jsonl", rows.iter().map(|row| format!("{row}\n")).collect::<String>());
+    workplace.run(&["--configs", "a"]).ok();
+    let dropped = json!({"another language": 1, "number of messages": 2});
+    let expected = json!([{"name": "chats", "samples": 2, "dropped": dropped}]);
+    assert_eq!(workplace.manifest()["sources_read"], expected);
+    let stats = String::from_utf8(workplace.read("out/a-train_stats.txt")).expect("text");
+    assert!(stats.contains("## Stats for 'chats' (2 samples (100.0%))"), "{stats}");
+}
+
+#[test]
+fn sharegpt_instructions_and_texts_have_their_own_columns() {
+    check(
+        "sharegpt: {name: s, path: s.json, val_split: 0, system: sys}",
+        "s.json",
+        &[
+            json!({"conversations": [{"from": "human", "value": "q"}, {"from": "gpt", "value": "a"}], "sys": "S"}),
+            json!({"conversations": [{"from": "human", "value": "q"}], "sys": null}),
+        ],
+        &expect![[r#"
+            {"text": "<|im_start|>system\nS<|im_end|>\n<|im_start|>user\nq<|im_end|>\n<|im_start|>assistant\na<|im_end|>\n"}
+            {"text": "<|im_start|>user\nq<|im_end|>\n"}
+        "#]],
+    );
+    check(
+        "instructions: {name: i, path: 'data/*.json', val_split: 0, prompt: Q, input: about, response: A, min_chars: 4}",
+        "data/1.json",
+        &[
+            json!({"Q": "ask", "about": "this", "A": "yes"}),
+            json!({"Q": "ask", "about": "", "A": "no"}),
+            json!({"Q": "a", "A": "b"}),
+            json!({"Q": "ask", "A": " "}),
+        ],
+        &expect![[r#"
+            {"text": "<|im_start|>user\nask\n\nthis<|im_end|>\n<|im_start|>assistant\nyes<|im_end|>\n"}
+            {"text": "<|im_start|>user\nask<|im_end|>\n<|im_start|>assistant\nno<|im_end|>\n"}
+        "#]],
+    );
+    check(
+        "text: {name: t, path: org/books, val_split: 0, text: body}",
+        "org/books/train.jsonl",
+        &[json!({"body": "All of it.\n"}), json!({"body": ""})],
+        &expect![[r#"
+            {"text": "All of it.\n"}
+        "#]],
+    );
+}
+
+#[test]
+fn mistakes_name_the_key_and_what_there_is() {
+    let row = json!({"messages": [{"role": "tool", "content": "x"}], "id": 1});
+    let check = |entry: &str, expected: &Expect| {
+        check(entry, "m.jsonl", std::slice::from_ref(&row), expected);
+    };
+    check(
+        "messages: {name: m, path: m.jsonl, messages: message}",
+        &expect![[r#"
+        Some(2): error: configs/a.yaml:2:14: `m`: m.jsonl:1: there is no column `message`
+        hint: the columns there are: `messages`, `id`
+    "#]],
+    );
+    check(
+        "messages: {name: m, path: m.jsonl}",
+        &expect![[r#"
+        Some(2): error: configs/a.yaml:2:14: `m`: m.jsonl:1: field `messages[0].role`: the role `tool` is none of `assistant`, `developer`, `system`, `user`
+        hint: say what it is, such as `roles: {tool: context}`; `drop` leaves such rows out
+    "#]],
+    );
+    check(
+        "messages: {name: m, path: m.jsonl, roles: {tool: helper}}",
+        &expect![[r#"
+        Some(2): error: configs/a.yaml:2:14: `m`: `helper` is no role: expected `system`, `user`, `assistant`, `context`, or in `roles` also `drop`
+    "#]],
+    );
+    check(
+        "messages: {path: m.jsonl}",
+        &expect![[r#"
+        Some(2): error: configs/a.yaml:2:14: `messages`: `name` is missing: statistics need one
+    "#]],
+    );
+    check(
+        "messages: {name: m, path: m.jsonl, lang: en}",
+        &expect![[r#"
+        Some(2): error: configs/a.yaml:2:14: `m`: `lang` needs `lang_column`, the column that says the language
+    "#]],
+    );
+    check(
+        "messages: {name: m, path: 'n*.jsonl'}",
+        &expect![[r#"
+        Some(2): error: configs/a.yaml:2:14: `m`: `path: n*.jsonl`: no file matches
+        hint: a path starts at the working folder; `**` reaches into folders
+    "#]],
+    );
+    check(
+        "messages: {name: m, pth: m.jsonl}",
+        &expect![[r#"
+        Some(2): error: configs/a.yaml:2:34: unknown key `pth`
+          |
+        2 |   datasets: [messages: {name: m, pth: m.jsonl}]
+          |                                  ^
+        hint: did you mean `path`?
+    "#]],
+    );
+    check(
+        "text: {name: m, path: m.jsonl, text: id}, messages: {name: m, path: m.jsonl}",
+        &expect![[r#"
+            Some(2): error: configs/a.yaml:2:56: `name: m` stands in the datamix twice
+            hint: give each source a name of its own
+        "#]],
+    );
+}
+
+#[test]
+fn zstd_files_and_the_cache_of_hugging_face_are_read() {
+    let row = |n: usize| format!("{}\n", json!({"text": format!("text {n}")}));
+    let workplace = Workplace::with_datasets("[text: {name: t, path: org/name, val_split: 0}]");
+    let frames = [row(1) + &row(2), row(3)].map(|it| zstd::encode_all(it.as_bytes(), 3));
+    let frames = frames.map(|frame| frame.expect("memory can be written"));
+    let dataset = "hub/datasets--org--name";
+    workplace.write(&format!("{dataset}/refs/main"), "abc\n");
+    workplace.write(&format!("{dataset}/blobs/1"), frames.concat());
+    workplace.write(&format!("{dataset}/snapshots/abc/README.md"), "");
+    let link = workplace.path().join(format!("{dataset}/snapshots/abc/train.jsonl.zst"));
+    std::os::unix::fs::symlink("../../blobs/1", link).expect("can be linked");
+    let mut command = workplace.command(&["--configs", "a", "--write_json"]);
+    let output = command.env("HF_HUB_CACHE", "hub").output().expect("the program can be started");
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    let expected: String = (1..=3).map(|n| format!("{{\"text\": \"text {n}\"}}\n")).collect();
+    assert_eq!(String::from_utf8_lossy(&workplace.read("out/a-train.jsonl")), expected);
+}
+
+/// In Zephyr's style.
+const TEMPLATE: &str = "{% for m in messages %}{% if m.role == 'system' %}{{ raise_exception('no system here') }}{% endif %}\
+     {{ '<|' + m.role + '|>\\n' + m.content + eos_token + '\\n' }}{% endfor %}";
+
+#[test]
+fn a_jinja_template_makes_the_texts_and_the_roles() {
+    let workplace = Workplace::with_datasets(
+        "[instructions: {name: i, path: i.jsonl, val_split: 0, system: s}]\n  chat_template: t.jinja",
+    );
+    workplace.write("t.jinja", TEMPLATE);
+    let rows = [
+        json!({"instruction": "Hi", "output": "Ho"}),
+        json!({"instruction": "x", "output": "y", "s": "S"}),
+        json!({"instruction": "Bye", "output": ""}),
+        json!({"instruction": "One", "output": "Two"}),
+    ];
+    workplace.write("i.jsonl", rows.iter().map(|row| format!("{row}\n")).collect::<String>());
+    expect![[r#"
+        Some(2): i: 3 samples, 1 left out (empty)
+        note: no dataset has a validation set, so there is no split `val`
+        error: `i`, conversation 2: the chat template refuses the conversation: no system here
+        hint: `on_template_error: skip` leaves such conversations out, and counts them
+    "#]]
+    .assert_eq(&texts(&workplace));
+
+    let run = |more: &[&str]| {
+        let arguments = [&["--configs", "a", "--write_json", "--on_template_error", "skip"], more];
+        workplace.run(&arguments.concat()).ok();
+        workplace.shards()
+    };
+    let shards = run(&["--threads", "1"]);
+    assert_eq!(run(&["--threads", "3"]), shards);
+    expect![[r#"
+        {"text": "<|user|>\nHi</s>\n<|assistant|>\nHo</s>\n"}
+        {"text": "<|user|>\nOne</s>\n<|assistant|>\nTwo</s>\n"}
+    "#]]
+    .assert_eq(&String::from_utf8_lossy(&shards["a-train.jsonl"]));
+    let roles = |shards: &std::collections::BTreeMap<String, Vec<u8>>| {
+        let roles = shards["a-train-role.bin"].chunks_exact(2).map(|role| role[0].to_string());
+        roles.collect::<Vec<_>>().concat()
+    };
+    expect!["1111111111111222222222222111111111111122222222222222"].assert_eq(&roles(&shards));
+    expect!["1111111111111333333332222111111111111133333333222222"]
+        .assert_eq(&roles(&run(&["--assistant_header", "untrained"])));
+    let manifest = workplace.manifest();
+    assert_eq!(manifest["splits"][0]["sources"][0]["skipped"], json!({"chat_template": 1}));
+    let template = manifest["template"].as_str().expect("a text");
+    assert!(template.starts_with("jinja sha256:"), "{template}");
+}
+
+#[test]
+fn a_tokenizer_json_is_used_as_transformers_uses_it() {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../shared/tokenizers/codellama");
+    if !folder.is_dir() {
+        assert!(std::env::var("CI").is_err(), "{} is missing", folder.display());
+        return;
+    }
+    let workplace = Workplace::with_datasets(
+        "[instructions: {name: i, path: i.jsonl, val_split: 0}]\n  extra_tokens: ['<|tool|>']",
+    );
+    workplace
+        .write("model/tokenizer.json", fs::read(folder.join("tokenizer.json")).expect("there"));
+    workplace
+        .write("i.jsonl", format!("{}\n", json!({"instruction": "Hi", "output": "Ho <|tool|>"})));
+    let flags =
+        ["--configs", "a", "--tokenizer_type", "HuggingFaceTokenizer", "--vocab_file", "model"];
+    workplace.run(&flags).ok();
+    let ids: Vec<u16> = workplace
+        .read("out/a-train-text.bin")
+        .chunks_exact(2)
+        .map(|id| u16::from_le_bytes([id[0], id[1]]))
+        .collect();
+    // transformers: PreTrainedTokenizerFast(tokenizer_file=...), the three tokens added as special ones, and its `encode`
+    // of "<|im_start|>user\nHi<|im_end|>\n<|im_start|>assistant\nHo <|tool|><|im_end|>\n", without special tokens.
+    assert_eq!(ids, EXPECTED);
+    let special = workplace.manifest()["tokenizer"]["special_tokens"].clone();
+    let special = special.as_array().expect("a list").iter().rev().take(3).rev().cloned();
+    let expected = json!([["<|im_start|>", 32016], ["<|im_end|>", 32017], ["<|tool|>", 32018]]);
+    assert_eq!(json!(special.collect::<Vec<_>>()), expected);
+}
+
+const EXPECTED: &[u16] = &[
+    32016, 1404, 13, 18567, 32017, 29871, 13, 32016, 20255, 13, 29950, 29877, 29871, 32018, 32017,
+    29871, 13,
+];
+
+#[test]
+fn the_example_of_own_sources_is_read() {
+    let configs = Path::new(env!("CARGO_MANIFEST_DIR")).join("../configs/datamix");
+    let workplace = Workplace::new();
+    let configs = configs.to_str().expect("UTF-8");
+    let outcome = workplace.run(&["--config-dir", configs, "--configs", "own_sources"]);
+    // All keys are known; only the model is not there.
+    assert_eq!(outcome.code, Some(2));
+    let expected = "`vocab_file: models/base`: there is no such file";
+    assert!(outcome.err.contains(expected), "{}", outcome.err);
+}
