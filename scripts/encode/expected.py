@@ -11,11 +11,11 @@ result = {}
 for tokenizer in corpora.TOKENIZERS:
     reference = corpora.Reference(tokenizer)
     for path in sorted(corpora.DATA.iterdir()):
-        documents = [reference.encode(text) for text in corpora.texts(path)]
+        documents = reference.encode_all(corpora.texts(path))
         result.setdefault(tokenizer, {})[path.name] = {
             "documents": len(documents),
             "ids": sum(map(len, documents)),
             "sha256": corpora.digest(documents),
         }
-target = corpora.Path(__file__).resolve().parents[2] / "crates/text/tests/expected-ids.json"
+target = corpora.ROOT / "crates/text/tests/expected-ids.json"
 target.write_text(json.dumps(result, indent=1) + "\n")

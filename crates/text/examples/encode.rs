@@ -1,8 +1,10 @@
-//! Encodes JSON strings, one a line on standard input, into JSON lists of ids on standard output.
+//! Encodes texts, a JSON list on standard input, into ids on standard output: 32 bits each, little-endian, 2^32 - 1 after
+//! each text.
 //!
-//! `cargo run --release -p text --example encode -- tokenizer.model '<|im_start|>' '<|im_end|>' < texts > ids`
+//! `cargo run --release -p text --example encode -- tokenizer.model '<|im_start|>' '<|im_end|>' < texts > ids`; called
+//! by `scripts/encode/fuzz.py`.
 
-use std::io::{self, BufRead, Write};
+use std::io::{self, Write};
 use std::path::Path;
 
 use anyhow::{Context, bail};
@@ -15,16 +17,14 @@ fn main() -> anyhow::Result<()> {
     };
     let tokenizer = Tokenizer::sentencepiece(Path::new(model), extra)?;
     let mut encoder = tokenizer.encoder();
-    let mut output = io::stdout().lock();
+    let input = io::read_to_string(io::stdin())?;
+    let texts: Vec<String> = serde_json::from_str(&input).context("not a JSON list of strings")?;
     let mut ids = Vec::new();
-    for (line, text) in io::stdin().lock().lines().enumerate() {
-        let text: String = serde_json::from_str(&text?)
-            .with_context(|| format!("line {}: not a JSON string", line + 1))?;
-        ids.clear();
-        encoder.encode(&text, &mut ids);
-        serde_json::to_writer(&mut output, &ids)?;
-        output.write_all(b"\n")?;
+    for text in &texts {
+        encoder.encode(text, &mut ids);
+        ids.push(u32::MAX);
     }
-    output.flush()?;
+    let bytes: Vec<u8> = ids.iter().flat_map(|id| id.to_le_bytes()).collect();
+    io::stdout().lock().write_all(&bytes)?;
     Ok(())
 }

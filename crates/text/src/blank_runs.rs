@@ -19,6 +19,7 @@
 //! would make a piece with blanks in two places or with an inner blank: by 1 there is none. So the two sides go on
 //! separately, as in [`crate::cuts`]. ∎
 
+use crate::blank_form::BlankForm;
 use crate::learn::Learnt;
 use crate::rules::Symbol;
 
@@ -55,9 +56,14 @@ impl BlankRuns {
         Self { leaves_run_alone }
     }
 
-    /// Whether runs may be cut at all.
-    pub(crate) fn may_be_cut(&self) -> bool {
-        !self.leaves_run_alone.is_empty()
+    /// How many blanks to cut off from a part of the text, for now: whether it was right is known once " w" has its ids.
+    #[inline]
+    pub(crate) fn cut_off(&self, text: &BlankForm, start: usize, end: usize) -> usize {
+        let (b"  ", false) = (text.bytes(start), self.leaves_run_alone.is_empty()) else {
+            return 0;
+        };
+        let n_blanks = text.part(start, end - start).bytes().position(|byte| byte != b' ');
+        n_blanks.map_or(0, |n_blanks| n_blanks.saturating_sub(1))
     }
 
     /// Whether a run before " w" may be cut off, given the first symbol of " w".

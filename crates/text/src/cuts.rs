@@ -17,7 +17,7 @@
 /// For each two bytes, whether a text may be cut between them.
 #[derive(Debug)]
 pub(crate) struct Cuts {
-    /// 1 at `256 * previous + next` if so. Of 64 KiB only the lines of bytes that occur together get warm.
+    /// 1 at `previous + 256 * next` if so. Of 64 KiB only the lines of bytes that occur together get warm.
     table: Box<[u8; 1 << 16]>,
 }
 
@@ -30,7 +30,7 @@ impl Cuts {
         let is_continuation = |byte: usize| byte & 0xC0 == 0x80;
         let mut table = Box::new([0; 1 << 16]);
         for (pair, may_cut) in table.iter_mut().enumerate() {
-            *may_cut = u8::from(!is_continuation(pair & 0xFF));
+            *may_cut = u8::from(!is_continuation(pair >> 8));
         }
         for piece in pieces {
             for pair in piece.as_bytes().windows(2) {
@@ -40,13 +40,18 @@ impl Cuts {
         Self { table }
     }
 
-    /// Bit i says whether to cut before byte i; `previous` is the byte before the block.
+    /// Bit i says whether to cut behind byte i.
     #[inline]
-    pub(crate) fn mask(&self, mut previous: u8, block: &[u8; BLOCK]) -> u64 {
+    pub(crate) fn mask(&self, block: &[u8; BLOCK + 1]) -> u64 {
         let mut mask = 0;
-        for (i, &byte) in block.iter().enumerate() {
-            mask |= u64::from(self.table[index(previous, byte)]) << i;
-            previous = byte;
+        for start in (0..BLOCK).step_by(8) {
+            let bytes: &[u8; 9] = block[start..].first_chunk().expect("there is one more byte");
+            let first = u64::from_le_bytes(*bytes.first_chunk().expect("nine are more than eight"));
+            let mut eight = u64::from(self.table[index(bytes[7], bytes[8])]) << 7;
+            for i in 0..7 {
+                eight |= u64::from(self.table[usize::from((first >> (8 * i)) as u16)]) << i;
+            }
+            mask |= eight << start;
         }
         mask
     }
@@ -54,5 +59,5 @@ impl Cuts {
 
 #[inline]
 fn index(previous: u8, next: u8) -> usize {
-    usize::from(previous) << 8 | usize::from(next)
+    usize::from(u16::from_le_bytes([previous, next]))
 }

@@ -11,8 +11,6 @@
 //! That state is found by encoding P with the merges into shorter pieces alone: the merge into P needs the whole
 //! text, so nothing else is missing, and P can be made exactly if two symbols are left.
 
-use std::collections::BTreeSet;
-
 use crate::model::{BLANK, Kind, Model};
 use crate::rules::{Characters, Merge, Rules, Symbol, UNKNOWN};
 use crate::scan::Scan;
@@ -42,7 +40,7 @@ impl Learned {
         if model.pieces.len() >= usize::from(UNKNOWN) {
             return Err(format!("{} pieces do not fit 16 bits", model.pieces.len()));
         }
-        let mut ranks = BTreeSet::new();
+        let mut ranks = Vec::with_capacity(model.pieces.len());
         let mut order = Vec::with_capacity(model.pieces.len());
         for (symbol, piece) in (0u16..).zip(&model.pieces) {
             match piece.kind {
@@ -54,11 +52,12 @@ impl Learned {
             if piece.text.contains(' ') {
                 return Err(format!("piece `{}` holds a blank that is not `{BLANK}`", piece.text));
             }
-            ranks.insert(rank_key(piece.score));
+            ranks.push(rank_key(piece.score));
             order.push((piece.text.chars().count(), symbol));
         }
         order.sort_unstable();
-        let ranks: Vec<u32> = ranks.into_iter().collect();
+        ranks.sort_unstable();
+        ranks.dedup();
 
         let text = |symbol: Symbol| model.pieces[usize::from(symbol)].text.replace(BLANK, " ");
         let n_characters = order.partition_point(|&(length, _)| length == 1);

@@ -1,20 +1,20 @@
 //! The fast path: a text is cut into parts, and parts are looked up.
 //!
-//! One stretch of some two thousand bytes after another goes through two phases. First all its parts are found, and
-//! for each the key and the cache line in which its ids would be; then the lines are visited. Between the two, the
-//! lines are on their way from memory, many at a time. A part that is not there is merged ([`crate::scan`], or
-//! [`crate::seams`] for a long one) and kept.
+//! Stretch by stretch, [`crate::parting`] finds the parts, and the ids of each are taken from the cache. A part that is
+//! not there is merged ([`crate::scan`], or [`crate::seams`] for a long one) and kept.
 
 #![expect(
     clippy::cast_possible_truncation,
     reason = "ids are below 2^16 (`Learned` checks), places below 4 GiB (`encode` does)"
 )]
 
+use crate::blank_form::{BEHIND, BlankForm};
 use crate::blank_runs::BlankRuns;
-use crate::cuts::{BLOCK, Cuts};
+use crate::cuts::Cuts;
 use crate::learn::{Learned, Learnt};
 use crate::model::{BLANK, Model};
 use crate::part_cache::{self, Entry, Key, PartCache};
+use crate::parting::{Part, Parting, STRETCH};
 use crate::queue::QueueEncoder;
 use crate::rules::{Rules, Symbol, UNKNOWN};
 use crate::scan::{Scan, Token};
@@ -44,53 +44,37 @@ impl Parts {
 pub(crate) struct PartEncoder<'m> {
     model: &'m Model,
     parts: &'m Parts,
+    text: BlankForm,
+    parting: Parting,
     cache: PartCache,
     misses: Misses<'m>,
-    /// The text in blank form, and [`BLOCK`] bytes behind it so that blocks may reach over its end.
-    text: String,
-    found: Vec<Part>,
 }
 
-/// A part of the text.
-#[derive(Debug, Clone, Copy)]
-struct Part {
-    key: Key,
-    line: u32,
-    start: u32,
-    length: u32,
-    /// How many blanks were cut off in front: a part of their own, the one before.
-    n_run: u32,
-}
-
-/// How many bytes are searched for parts before these are looked up.
-const STRETCH: usize = 32 * BLOCK;
+/// Zeros that `ids` is filled up with before a stretch, so that ids can be put where they belong, eight lanes at a
+/// time. Every id stands for a byte at least; those of a part, or two, may belong to bytes before the stretch.
+const ROOM: [u32; STRETCH + 3 * part_cache::LANES] = [0; STRETCH + 3 * part_cache::LANES];
 
 impl<'m> PartEncoder<'m> {
     pub(crate) fn new(model: &'m Model, parts: &'m Parts) -> Self {
-        let misses = Misses::new(model, parts);
-        let mut encoder = Self {
+        let mut cache = PartCache::new();
+        // Most parts are one piece: their ids are known before any text is.
+        for piece in &parts.pieces {
+            let length = piece.text.len();
+            if length <= part_cache::MAX_BYTES {
+                let mut head = [0; 16];
+                head[..length].copy_from_slice(piece.text.as_bytes());
+                let key = Key::new(u128::from_le_bytes(head), length);
+                let joins_run = !parts.blank_runs.leaves_run_alone(piece.symbol);
+                cache.insert(Entry::new(key, &[piece.symbol], joins_run).expect("one id fits"));
+            }
+        }
+        Self {
             model,
             parts,
-            cache: PartCache::new(),
-            misses,
-            text: String::new(),
-            found: Vec::new(),
-        };
-        encoder.keep_pieces();
-        encoder
-    }
-
-    /// Most parts are one piece: their ids are known before any text is.
-    fn keep_pieces(&mut self) {
-        for piece in &self.parts.pieces {
-            if piece.text.len() <= part_cache::MAX_BYTES {
-                let mut bytes = [0; 16];
-                bytes[..piece.text.len()].copy_from_slice(piece.text.as_bytes());
-                let key = Key::new(&bytes, piece.text.len());
-                let joins_run = !self.parts.blank_runs.leaves_run_alone(piece.symbol);
-                self.cache
-                    .insert(Entry::new(key, &[piece.symbol], joins_run).expect("one id fits"));
-            }
+            text: BlankForm::new(),
+            parting: Parting::new(),
+            cache,
+            misses: Misses::new(model, parts),
         }
     }
 
@@ -99,130 +83,50 @@ impl<'m> PartEncoder<'m> {
         if text.is_empty() {
             return;
         }
-        if u32::try_from(text.len() + BLOCK).is_err() {
+        if u32::try_from(text.len() + 1 + BEHIND).is_err() {
             return self.misses.queue.encode(text, ids);
         }
-        let length = self.read(text);
-        let mut start = 0;
-        let mut previous = self.text.as_bytes()[0];
-        for stretch in (0..length).step_by(STRETCH) {
-            let stretch_end = (stretch + STRETCH).min(length);
-            for block in (stretch..stretch_end).step_by(BLOCK) {
-                let bytes = self.text.as_bytes()[block..]
-                    .first_chunk()
-                    .expect("there are bytes behind the text");
-                let mut cuts = self.parts.cuts.mask(previous, bytes);
-                previous = bytes[BLOCK - 1];
-                if block == 0 {
-                    cuts &= !1;
-                }
-                if length - block < BLOCK {
-                    cuts &= (1 << (length - block)) - 1;
-                }
-                while cuts != 0 {
-                    let end = block + cuts.trailing_zeros() as usize;
-                    self.note(start, end);
-                    start = end;
-                    cuts &= cuts - 1;
-                }
-            }
-            if stretch_end == length {
-                self.note(start, length);
-            }
-            self.look_up(ids);
+        self.text.read(text, self.model.dummy_prefix);
+        for stretch in (0..self.text.len()).step_by(STRETCH) {
+            let Parts { cuts, blank_runs, .. } = self.parts;
+            self.parting.find(&self.text, stretch, cuts, blank_runs, &self.cache);
+            let n_bytes = STRETCH.min(self.text.len() - stretch);
+            let end = ids.len();
+            ids.extend_from_slice(&ROOM[..n_bytes + 3 * part_cache::LANES]);
+            let end = self.look_up(ids, end);
+            ids.truncate(end);
         }
     }
 
-    /// Takes over a text in blank form, and says how long it is.
-    fn read(&mut self, text: &str) -> usize {
-        self.text.clear();
-        if self.model.dummy_prefix {
-            self.text.push(' ');
-        }
-        let mut stretches = text.split(BLANK);
-        self.text.push_str(stretches.next().unwrap_or_default());
-        for stretch in stretches {
-            self.text.push(' ');
-            self.text.push_str(stretch);
-        }
-        let length = self.text.len();
-        self.text.extend(['\0'; BLOCK]);
-        length
-    }
-
-    /// First phase: notes a part, or two if it starts with a run of blanks.
-    #[inline]
-    fn note(&mut self, start: usize, end: usize) {
-        let bytes = &self.text.as_bytes()[start..end];
-        if let [b' ', b' ', ..] = bytes
-            && self.parts.blank_runs.may_be_cut()
-            && let Some(n_blanks) = bytes.iter().position(|&byte| byte != b' ')
-        {
-            self.note_part(start, n_blanks - 1, 0);
-            self.note_part(start + n_blanks - 1, end - start - n_blanks + 1, n_blanks - 1);
-        } else {
-            self.note_part(start, end - start, 0);
-        }
-    }
-
-    #[inline]
-    fn note_part(&mut self, start: usize, length: usize, n_run: usize) {
-        let key = self.key(start, length);
-        let [line, start, length, n_run] = [key.line(), start, length, n_run].map(|it| it as u32);
-        self.found.push(Part { key, line, start, length, n_run });
-    }
-
-    #[inline]
-    fn key(&self, start: usize, length: usize) -> Key {
-        let bytes =
-            self.text.as_bytes()[start..].first_chunk().expect("there are bytes behind the text");
-        Key::new(bytes, length)
-    }
-
-    /// Second phase: appends the ids of the parts found.
-    fn look_up(&mut self, ids: &mut Vec<u32>) {
-        let found = std::mem::take(&mut self.found);
-        let mut before_run = ids.len();
-        for part in &found {
-            let before = ids.len();
-            let joins_run = self.append(part, ids);
-            if part.n_run > 0 && joins_run {
-                ids.truncate(before_run);
-                let (start, length) = (part.start - part.n_run, part.length + part.n_run);
-                let key = self.key(start as usize, length as usize);
-                self.append(&Part { key, line: key.line() as u32, start, length, n_run: 0 }, ids);
+    /// Second phase: puts the ids of the parts found behind those that end at `end`, and says where they end then.
+    #[inline(never)]
+    fn look_up(&mut self, ids: &mut Vec<u32>, mut end: usize) -> usize {
+        let mut before_run = end;
+        for i in 0..self.parting.parts().len() {
+            let part = self.parting.parts()[i];
+            let before = end;
+            let joins_run = self.put(&part, ids, &mut end);
+            if joins_run && part.n_run > 0 {
+                end = before_run;
+                let [start, length] = [part.start - part.n_run, part.length + part.n_run];
+                let whole = Part::new(&self.text, start as usize, length as usize, 0);
+                self.put(&whole, ids, &mut end);
             }
             before_run = before;
         }
-        self.found = found;
-        self.found.clear();
+        end
     }
 
-    /// Appends the ids of a part and says whether they join a run of blanks before.
-    #[inline]
-    fn append(&mut self, part: &Part, ids: &mut Vec<u32>) -> bool {
+    /// Puts a part's ids behind those that end at `end`, and says whether they join a run of blanks before.
+    #[inline(always)]
+    fn put(&mut self, part: &Part, ids: &mut Vec<u32>, end: &mut usize) -> bool {
         let Some(entry) = self.cache.find(part.line as usize, part.key) else {
-            return self.append_new(part, ids);
+            let text = self.text.part(part.start as usize, part.length as usize);
+            return self.misses.put(part.key, text, &mut self.cache, ids, end);
         };
-        // Appending a fixed number and taking some back is faster than appending some.
-        let n_before = ids.len();
-        ids.extend_from_slice(&entry.padded_ids());
-        ids.truncate(n_before + entry.n_ids());
+        *ids[*end..].first_chunk_mut().expect("there is room") = entry.padded_ids();
+        *end += entry.n_ids();
         entry.joins_run()
-    }
-
-    #[cold]
-    fn append_new(&mut self, part: &Part, ids: &mut Vec<u32>) -> bool {
-        let (start, length) = (part.start as usize, part.length as usize);
-        let new = self.misses.encode(&self.text[start..start + length]);
-        ids.extend(new.iter().map(|&symbol| u32::from(symbol)));
-        let joins_run = !self.parts.blank_runs.leaves_run_alone(new[0]);
-        if length <= part_cache::MAX_BYTES
-            && let Some(entry) = Entry::new(part.key, new, joins_run)
-        {
-            self.cache.insert(entry);
-        }
-        joins_run
     }
 }
 
@@ -230,7 +134,7 @@ impl<'m> PartEncoder<'m> {
 #[derive(Debug)]
 struct Misses<'m> {
     model: &'m Model,
-    rules: &'m Rules,
+    parts: &'m Parts,
     scan: Scan,
     seams: Seams,
     queue: QueueEncoder<'m>,
@@ -245,7 +149,7 @@ impl<'m> Misses<'m> {
         let queue = QueueEncoder::new(model);
         Self {
             model,
-            rules: &parts.rules,
+            parts,
             scan: Scan::default(),
             seams: Seams::default(),
             queue,
@@ -253,20 +157,46 @@ impl<'m> Misses<'m> {
         }
     }
 
-    /// The ids of a part.
-    fn encode(&mut self, text: &str) -> &[Symbol] {
+    /// [`PartEncoder::put`] for a part that is met for the first time; keeps its ids.
+    #[cold]
+    #[inline(never)]
+    fn put(
+        &mut self,
+        key: Key,
+        text: &str,
+        cache: &mut PartCache,
+        ids: &mut Vec<u32>,
+        end: &mut usize,
+    ) -> bool {
+        self.encode(text);
+        let new = &self.ids;
+        ids.resize(ids.len() + new.len(), 0); // the room for the other parts stays
+        for (id, &symbol) in ids[*end..].iter_mut().zip(new) {
+            *id = u32::from(symbol);
+        }
+        *end += new.len();
+        let joins_run = !self.parts.blank_runs.leaves_run_alone(new[0]);
+        if text.len() <= part_cache::MAX_BYTES
+            && let Some(entry) = Entry::new(key, new, joins_run)
+        {
+            cache.insert(entry);
+        }
+        joins_run
+    }
+
+    /// Finds the ids of a part.
+    fn encode(&mut self, text: &str) {
         self.ids.clear();
         if text.len() <= MAX_SCANNED {
-            self.scan.merge(self.rules, text);
+            self.scan.merge(&self.parts.rules, text);
             emit(self.model, text, self.scan.tokens(), &mut self.ids);
-        } else if let Some(tokens) = self.seams.encode(&mut self.scan, self.rules, text) {
+        } else if let Some(tokens) = self.seams.encode(&mut self.scan, &self.parts.rules, text) {
             emit(self.model, text, tokens.iter().copied(), &mut self.ids);
         } else {
             let mut ids = Vec::new();
             self.queue.encode_normalized(&text.replace(' ', BLANK), &mut ids);
             self.ids.extend(ids.into_iter().map(|id| id as Symbol));
         }
-        &self.ids
     }
 }
 

@@ -1,6 +1,6 @@
 //! A model's merges as numbers: what two neighbouring symbols become, and how urgent that is.
 //!
-//! Here a text is in *blank form*: each `▁` is an ordinary blank, one byte. Symbols are piece ids of 16 bits.
+//! Texts are in blank form ([`crate::blank_form`]). Symbols are piece ids of 16 bits.
 
 /// A piece's id, or [`UNKNOWN`].
 pub(crate) type Symbol = u16;
