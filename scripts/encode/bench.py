@@ -8,7 +8,6 @@ documents once more with the cache it then has ("warm"). Fails if an id differs 
 """
 
 import json
-import os
 import random
 import statistics
 import subprocess
@@ -79,7 +78,7 @@ def hostile():
         cost = statistics.median(it["cold_seconds"] for it in rounds) * 1e9 / n_bytes
         normal += [cost] if name.startswith("normal") else []
         ratios = "".join(f"{cost / it:8.1f}x" for it in normal) if len(normal) == 3 else ""
-        print(f"{name:22} {cost:9.1f} {ratios:27} {max(it['peak_bytes'] for it in rounds) / 1e6:8.0f}", flush=True)
+        print(f"{name:22} {cost:9.1f} {ratios:27} {max(it['peak_kib'] for it in rounds) / 1e3:8.0f}", flush=True)
 
 
 def documents_file(documents: list[str]):
@@ -101,14 +100,8 @@ def checked(tokenizer: str, documents: list[str], file: str, expected={}) -> dic
 
 
 def output(command: list[str]) -> dict:
-    """The report of a program, and the most memory that it took."""
-    process = subprocess.Popen(command, stdout=subprocess.PIPE)
-    report = process.stdout.read()
-    _, status, usage = os.wait4(process.pid, 0)
-    process.returncode = os.waitstatus_to_exitcode(status)
-    if process.returncode:
-        sys.exit(f"{command[0]} failed")
-    return {**json.loads(report), "peak_bytes": usage.ru_maxrss * 1024}
+    """The report of a program."""
+    return json.loads(subprocess.run(command, check=True, stdout=subprocess.PIPE).stdout)
 
 
 main()
