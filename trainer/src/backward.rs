@@ -12,6 +12,7 @@ use crate::batch::MicroBatch;
 use crate::config::Recompute;
 use crate::loss::{self, Objective};
 use crate::model::{Context, Rope};
+use crate::noise::Noise;
 use crate::params::Model;
 
 /// The gradients of a model: a flat `f32` buffer per unit, laid out as the unit's master is.
@@ -81,6 +82,8 @@ pub struct Pass {
     pub recompute: Recompute,
     /// What is minimised.
     pub objective: Objective,
+    /// What is added to activations.
+    pub noise: Option<Noise>,
 }
 
 /// What a unit leaves behind on the way forward.
@@ -108,7 +111,7 @@ pub fn micro_batch(
         let again = pass.recompute.again(unit);
         let output = {
             let _no_grad = again.then(tch::no_grad_guard);
-            run(model, unit, batch, input.as_ref(), &rope)
+            run(model, unit, batch, input.as_ref(), &rope, pass.noise)
         };
         x_btd = Some(output.detach());
         kept.push(Kept { input, output: (!again).then_some(output) });
@@ -122,7 +125,8 @@ pub fn micro_batch(
 
     let mut output_grad = from_head.x_btd;
     for (unit, Kept { input, output }) in kept.into_iter().enumerate().rev() {
-        let output = output.unwrap_or_else(|| run(model, unit, batch, input.as_ref(), &rope));
+        let output =
+            output.unwrap_or_else(|| run(model, unit, batch, input.as_ref(), &rope, pass.noise));
         let leaves = &model.units[unit].leaves;
         let inputs: Vec<&Tensor> = leaves.iter().chain(input.as_ref()).collect();
         let mut grads =
@@ -147,7 +151,7 @@ pub fn forward(model: &Model, batch: &MicroBatch) -> Tensor {
     let rope = model.rope_of(batch);
     (0..=model.n_layers())
         .fold(None, |x_btd: Option<Tensor>, unit| {
-            Some(run(model, unit, batch, x_btd.as_ref(), &rope))
+            Some(run(model, unit, batch, x_btd.as_ref(), &rope, None))
         })
         .expect("a model has an embedding")
 }
@@ -159,15 +163,20 @@ fn run(
     batch: &MicroBatch,
     input: Option<&Tensor>,
     rope: &Rope,
+    noise: Option<Noise>,
 ) -> Tensor {
     match input {
-        None => model.embed(&batch.tokens_bt),
+        None => {
+            let x_btd = model.embed(&batch.tokens_bt);
+            noise.map_or(x_btd.shallow_clone(), |noise| noise.embedding(&x_btd, batch))
+        }
         Some(x_btd) => {
             let context = match &batch.lengths {
                 None => Context::Rows,
                 Some(lengths) => Context::Documents(lengths),
             };
-            model.block(unit - 1, x_btd, rope, context)
+            let dropout = noise.map(|noise| noise.block(unit - 1, batch));
+            model.block(unit - 1, x_btd, rope, context, dropout)
         }
     }
 }

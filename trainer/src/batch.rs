@@ -35,10 +35,23 @@ pub struct MicroBatch {
     pub weights_n: Option<Tensor>,
     /// What its summed loss is multiplied by to be its part of the update's loss.
     pub scale: f64,
-    /// Which documents of the update it has, and how many of the predicted places each.
-    pub documents: Vec<(usize, usize)>,
+    /// Which of the update's micro-batches it is.
+    pub number: u64,
+    /// What it has of which document, in order.
+    pub documents: Vec<Part>,
     /// What went into it.
     pub counts: Counts,
+}
+
+/// What a micro-batch has of one document.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Part {
+    /// Its position among the update's documents.
+    pub document: usize,
+    /// How many of its tokens are read.
+    pub read: i64,
+    /// How many of the predicted places are its own.
+    pub predicted: usize,
 }
 
 /// What went into some micro-batches.
@@ -137,7 +150,7 @@ impl Batching {
             }
         };
         let shares = self.shares(samples);
-        plan.iter().map(|chosen| self.micro_batch(samples, chosen, &shares)).collect()
+        (0..).zip(&plan).map(|(n, chosen)| self.micro_batch(n, samples, chosen, &shares)).collect()
     }
 
     /// What each sample's summed loss is multiplied by to be its part of the update's loss. Where the divisor is that of
@@ -159,7 +172,14 @@ impl Batching {
         }
     }
 
-    fn micro_batch(&self, samples: &[Sample], chosen: &[usize], shares: &[f64]) -> MicroBatch {
+    fn micro_batch(
+        &self,
+        number: u64,
+        samples: &[Sample],
+        chosen: &[usize],
+        shares: &[f64],
+    ) -> MicroBatch {
+        let size = |n: usize| i64::try_from(n).expect("a batch fits into memory");
         let reads = chosen.iter().map(|&at| read(&samples[at], self.sequence_length));
         let reads: Vec<usize> = reads.collect();
         let (starts, shape): (Vec<usize>, [usize; 2]) = match self.layout {
@@ -204,7 +224,8 @@ impl Batching {
                 #[expect(clippy::cast_possible_truncation, reason = "weights are f32")]
                 weights.push((f64::from(weight) * share) as f32);
             }
-            documents.push((at, labels.len() - before));
+            let predicted = labels.len() - before;
+            documents.push(Part { document: at, read: size(*read), predicted });
             counts += Counts {
                 documents: 1,
                 tokens: *read as u64,
@@ -215,7 +236,6 @@ impl Batching {
             };
         }
         counts.empty = u64::from(counts.supervised == 0);
-        let size = |n: usize| i64::try_from(n).expect("a batch fits into memory");
         let weighted = weights.iter().any(|&weight| weight != 1.0);
         MicroBatch {
             tokens_bt: Tensor::from_slice(&tokens).view(shape.map(size)).to_device(self.device),
@@ -225,6 +245,7 @@ impl Batching {
             labels_n: Tensor::from_slice(&labels).to_device(self.device),
             weights_n: weighted.then(|| Tensor::from_slice(&weights).to_device(self.device)),
             scale: if same_share { scale } else { 1.0 },
+            number,
             documents,
             counts,
         }
@@ -296,7 +317,8 @@ mod tests {
         check(&packed, &samples, [1, 7], &[1, 3], &[3, 5]);
         let batch = packed.update(&samples).remove(0);
         assert_eq!(batch.lengths, Some(vec![3, 2, 2]));
-        assert_eq!(batch.documents, [(0, 1), (1, 1), (2, 0)]);
+        let parts: Vec<_> = batch.documents.iter().map(|it| (it.document, it.predicted)).collect();
+        assert_eq!(parts, [(0, 1), (1, 1), (2, 0)]);
         assert_eq!((batch.scale, batch.weights_n.is_none()), (0.5, true));
         assert_eq!(batch.counts.padding(), 0.0);
     }

@@ -41,10 +41,11 @@ struct Record {
     files: Vec<FileHash>,
 }
 
-/// Saves a run, and then removes all but the newest `keep` checkpoints.
+/// Saves a run, and then removes all but the newest `keep` checkpoints and the one of the step `best`.
 pub fn save(
     out: &Path,
     keep: usize,
+    best: Option<u64>,
     model: &Model,
     moments: &[Moments],
     state: &TrainState,
@@ -75,6 +76,8 @@ pub fn save(
     })?;
     let mut all = all(out)?;
     all.truncate(all.len().saturating_sub(keep.max(1)));
+    let best = best.map(|step| folder(out).join(format!("step-{step:07}")));
+    all.retain(|old| Some(old) != best.as_ref());
     for old in all {
         fs::remove_dir_all(old)?;
     }

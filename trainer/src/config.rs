@@ -43,6 +43,9 @@ pub struct Config {
     /// What is minimised.
     #[serde(default)]
     pub loss: LossConfig,
+    /// What training adds to activations.
+    #[serde(default)]
+    pub noise: NoiseConfig,
     /// AdamW.
     pub optimizer: OptimizerConfig,
     /// How the learning rate moves.
@@ -146,6 +149,7 @@ impl Config {
         }
         self.check_data()?;
         self.check_loss()?;
+        self.check_noise()?;
         self.check_optimizer()
     }
 
@@ -164,7 +168,22 @@ impl Config {
                 );
             }
         }
-        let Some(evaluate) = &self.evaluate else { return Ok(()) };
+        let Some(evaluate) = &self.evaluate else {
+            if self.checkpoint.keep_best {
+                bail_input!(
+                    "`checkpoint.keep_best` is on, but nothing is evaluated\nhint: say when with `evaluate.every`"
+                );
+            }
+            return Ok(());
+        };
+        if let Some(EarlyStopping { patience, min_delta }) = evaluate.early_stopping {
+            positive("evaluate.early_stopping.patience", patience)?;
+            if !(min_delta >= 0.0 && min_delta.is_finite()) {
+                bail_input!(
+                    "`evaluate.early_stopping.min_delta` is {min_delta}, expected 0 or more"
+                );
+            }
+        }
         positive("evaluate.every", evaluate.every)?;
         if let Some(batches) = evaluate.batches {
             positive("evaluate.batches", batches as u64)?;
@@ -208,6 +227,23 @@ impl Config {
             );
         }
         cooldown_steps.map_or(Ok(()), |steps| positive("schedule.cooldown_steps", steps))
+    }
+
+    fn check_noise(&self) -> Result<()> {
+        let NoiseConfig { dropout, lima_dropout, neftune_alpha } = self.noise;
+        if !(0.0..1.0).contains(&dropout) {
+            bail_input!("`noise.dropout` is {dropout}, expected from 0 to below 1");
+        }
+        if lima_dropout && dropout == 0.0 {
+            bail_input!(
+                "`noise.lima_dropout` is on, but `noise.dropout` is 0\n\
+                 hint: `noise.dropout` is how much the last block drops; LIMA's models have 0.2 to 0.3"
+            );
+        }
+        if !(neftune_alpha >= 0.0 && neftune_alpha.is_finite()) {
+            bail_input!("`noise.neftune_alpha` is {neftune_alpha}, expected 0 or more");
+        }
+        Ok(())
     }
 
     fn check_loss(&self) -> Result<()> {
@@ -294,7 +330,15 @@ optimizer: {lr: 1.0e-3}
             read(RUN, &["optimizer.betas=[0.9, 0.95]", "evaluate.every=5", "evaluate.batches=1"])
                 .unwrap();
         assert_eq!(config.optimizer.betas, [0.9, 0.95]);
-        assert_eq!(config.evaluate, Some(EvaluateConfig { every: 5, batches: Some(1) }));
+        assert_eq!(
+            config.evaluate,
+            Some(EvaluateConfig {
+                every: 5,
+                at_start: true,
+                early_stopping: None,
+                batches: Some(1)
+            })
+        );
         assert_eq!(config.seed, 1234);
     }
 

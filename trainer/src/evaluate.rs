@@ -103,9 +103,9 @@ fn count(
         Some(weights_n) => numbers(weights_n).context("the weights of an evaluation")?,
     };
     let mut start = 0;
-    for &(document, n_places) in &batch.documents {
-        let sum = &mut documents[document];
-        for place in start..start + n_places {
+    for part in &batch.documents {
+        let sum = &mut documents[part.document];
+        for place in start..start + part.predicted {
             if weights[place] > 0.0 {
                 sum.loss += found[place] * weights[place];
                 sum.weight += weights[place];
@@ -113,7 +113,7 @@ fn count(
                 sum.correct += u64::from(correct[place] > 0.0);
             }
         }
-        start += n_places;
+        start += part.predicted;
     }
     Ok(())
 }

@@ -75,3 +75,55 @@ impl LeftOut {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use shards::reader::PairReader;
+    use shards::{IndexKind, PairWriter};
+
+    use super::*;
+
+    /// A question, an answer with a marker's string in it, and a turn that is cut off: `<` opens a turn, `>` closes it.
+    const TEXT: &str = "<u|q?>|<a|hi<!>|<a|";
+    const ROLE: &str = "uuuuuuuaaaaaaaaaaaa";
+
+    /// The weights as digits of ten.
+    #[track_caller]
+    fn check(weights: [f32; 4], leave_out: [bool; 2], expected: &str) {
+        let folder = tempfile::tempdir().unwrap();
+        let prefix = folder.path().join("one-train");
+        let roles: Vec<Role> =
+            ROLE.chars().map(|it| if it == 'u' { Role::User } else { Role::Assistant }).collect();
+        let mut writer = PairWriter::create(&prefix, IndexKind::Mmap, 128).unwrap();
+        writer.push(&TEXT.bytes().map(u32::from).collect::<Vec<_>>(), &roles).unwrap();
+        writer.finish().unwrap();
+
+        let [header, end] = leave_out;
+        let left_out = LeftOut {
+            turn_start: u32::from(b'<'),
+            turn_end: u32::from(b'>'),
+            newline: (0..128).map(|id| id == u32::from(b'|')).collect(),
+            header,
+            end,
+        };
+        let learning = Learning { weights, left_out: Some(left_out) };
+        let shard = PairReader::open(&prefix).unwrap();
+        let found = learning.weights(shard.document(0));
+        let shown: String = found.iter().map(|it| format!("{:.0}", it * 9.0)).collect();
+        assert_eq!(format!("{TEXT}\n{shown}"), format!("{TEXT}\n{expected}"));
+    }
+
+    #[test]
+    fn header_and_end_are_the_assistants_own_unless_they_are_left_out() {
+        let assistant = [0.0, 0.0, 1.0, 0.0];
+        check(assistant, [false, false], "0000000999999999999");
+        check(assistant, [true, false], "0000000000999999000");
+        check(assistant, [false, true], "0000000999999900999");
+        check(assistant, [true, true], "0000000000999900000");
+    }
+
+    #[test]
+    fn a_role_has_its_own_weight_and_the_first_token_none() {
+        check([1.0, 1.0 / 3.0, 1.0, 1.0], [false, false], "0333333999999999999");
+    }
+}

@@ -16,6 +16,7 @@ pub mod learning; // a document's roles -> how much each of its tokens counts
 pub mod rows; // documents -> what the model reads of them
 pub mod pack; // lengths -> which documents share a row
 pub mod batch; // documents -> micro-batches of tensors, rows padded or packed
+pub mod noise; // where in a run and a model -> the noise that is added there
 pub mod loader; // the order -> micro-batches, ahead of time
 pub mod params; // the model's parameters, unit by unit, in flat buffers
 pub mod stored; // files with tensors -> tensors by name, or parts of them

@@ -16,6 +16,7 @@ pub use rope::Rope;
 use tch::{Kind, Tensor};
 
 use crate::batch::MicroBatch;
+use crate::noise::{Dropout, Site};
 use crate::params::Model;
 
 /// What a block attends over besides its own input.
@@ -40,9 +41,22 @@ impl Model {
 
     /// One decoder block: attention, then the gated MLP, each on a normed input and added to what came in.
     ///
+    /// With dropout, numbers of both are dropped before they are added.
+    ///
     /// # Shapes
     /// `x_btd` -> `x_btd`; `rope` covers `t` places
-    pub fn block(&self, layer: usize, x_btd: &Tensor, rope: &Rope, context: Context<'_>) -> Tensor {
+    pub fn block(
+        &self,
+        layer: usize,
+        x_btd: &Tensor,
+        rope: &Rope,
+        context: Context<'_>,
+        dropout: Option<Dropout>,
+    ) -> Tensor {
+        let dropped = |it: Tensor, site: Site| match dropout {
+            Some(dropout) => dropout.apply(it, site),
+            None => it,
+        };
         let [q, k, v, o, gate, up, down, attention_norm, mlp_norm] =
             self.units[1 + layer].leaves.as_slice()
         else {
@@ -51,9 +65,10 @@ impl Model {
         let shape = attention::Shape::of(&self.config);
         let normed = self.norm(x_btd, attention_norm);
         let attended = attention::attend(&normed, [q, k, v, o], &shape, rope, context);
-        let x_btd = x_btd + attended;
+        let x_btd = x_btd + dropped(attended, Site::Attention);
         let normed = self.norm(&x_btd, mlp_norm);
-        x_btd + linear(&(linear(&normed, gate).silu() * linear(&normed, up)), down)
+        let mlp = linear(&(linear(&normed, gate).silu() * linear(&normed, up)), down);
+        x_btd + dropped(mlp, Site::Mlp)
     }
 
     /// The final norm.
@@ -96,7 +111,7 @@ impl Model {
         let rope = self.rope(0, tokens_bt.size()[1]);
         let mut x_btd = self.embed(tokens_bt);
         for layer in 0..self.n_layers() {
-            x_btd = self.block(layer, &x_btd, &rope, Context::Rows);
+            x_btd = self.block(layer, &x_btd, &rope, Context::Rows, None);
         }
         linear(&self.final_norm(&x_btd), self.head()).to_kind(Kind::Float)
     }
@@ -112,7 +127,7 @@ impl Model {
         let rope = self.rope(cache.len(), length);
         let mut x_btd = self.embed(tokens_bt);
         for (layer, cache) in cache.layers.iter_mut().enumerate() {
-            x_btd = self.block(layer, &x_btd, &rope, Context::Cached(cache));
+            x_btd = self.block(layer, &x_btd, &rope, Context::Cached(cache), None);
         }
         let last_bd = x_btd.select(1, length - 1);
         linear(&self.final_norm(&last_bd), self.head()).to_kind(Kind::Float)

@@ -7,7 +7,7 @@ use std::path::Path;
 use anyhow::{Context, Result};
 use cli::{BadInput, bail_input};
 use shards::Manifest;
-use tch::{Kind, Tensor};
+use tch::{Device, Kind, Tensor};
 
 use crate::config::{Fill, ModelConfig};
 use crate::llama_config::LlamaConfig;
@@ -34,7 +34,9 @@ pub fn rows(model: &ModelConfig, base: &LlamaConfig, shards: &Path) -> Result<i6
 }
 
 /// Fills a model from a base whose embedding and head have only `n_stored` rows.
-pub fn load(folder: &Path, model: &mut Model, n_stored: i64, fill: Fill) -> Result<()> {
+///
+/// Rows drawn at random are a function of `seed`.
+pub fn load(folder: &Path, model: &mut Model, n_stored: i64, fill: Fill, seed: u32) -> Result<()> {
     let n_new = model.config.vocab_size - n_stored;
     let stored = Stored::open_folder(folder).bad_input()?;
     let mut places = weights::parameters(model);
@@ -49,20 +51,21 @@ pub fn load(folder: &Path, model: &mut Model, n_stored: i64, fill: Fill) -> Resu
     weights::fill(&stored, &places).with_context(|| folder.display().to_string()).bad_input()?;
 
     let _no_grad = tch::no_grad_guard();
+    tch::manual_seed(i64::from(seed));
     for place_vd in &widened {
-        place_vd.narrow(0, n_stored, n_new).copy_(&row(place_vd, n_stored, fill));
+        let mut new_vd = place_vd.narrow(0, n_stored, n_new);
+        match fill {
+            Fill::CopyLast => new_vd.copy_(&place_vd.narrow(0, n_stored - 1, 1)),
+            Fill::Mean => {
+                new_vd.copy_(&place_vd.narrow(0, 0, n_stored).mean_dim(0, true, Kind::Float));
+            }
+            // Drawn on the CPU, so that the numbers are the same on every device.
+            Fill::Normal => new_vd.copy_(
+                &(Tensor::randn(new_vd.size(), (Kind::Float, Device::Cpu))
+                    * model.config.initializer_range),
+            ),
+        }
     }
     model.refresh();
     Ok(())
-}
-
-/// The row that each new one begins as.
-///
-/// # Shapes
-/// `place_vd` -> `1 x d`
-fn row(place_vd: &Tensor, n_stored: i64, fill: Fill) -> Tensor {
-    match fill {
-        Fill::CopyLast => place_vd.narrow(0, n_stored - 1, 1),
-        Fill::Mean => place_vd.narrow(0, 0, n_stored).mean_dim(0, true, Kind::Float),
-    }
 }

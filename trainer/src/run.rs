@@ -23,6 +23,7 @@ use crate::llama_config::LlamaConfig;
 use crate::loader::Loader;
 use crate::loss::Objective;
 use crate::new_rows;
+use crate::noise::Noise;
 use crate::optimizer::AdamW;
 use crate::order::{Order, boundaries};
 use crate::params::Model;
@@ -141,7 +142,7 @@ impl Run {
         let mut model = Model::zeros(base, compute_kind(config.precision), device);
         match &config.model.new_rows {
             Some(NewRows { fill, .. }) if model.config.vocab_size > n_stored => {
-                new_rows::load(&config.model.base, &mut model, n_stored, *fill)?;
+                new_rows::load(&config.model.base, &mut model, n_stored, *fill, config.seed)?;
             }
             _ => weights::load(&config.model.base, &mut model)?,
         }
@@ -207,6 +208,12 @@ impl Run {
         parameters.find(|(_, values)| broken(values)).map(|(spec, _)| spec.name)
     }
 
+    /// Whether evaluations have got no better for as long as the run was to wait.
+    pub fn ends_early(&self) -> bool {
+        let stopping = self.config.evaluate.as_ref().and_then(|it| it.early_stopping);
+        stopping.is_some_and(|it| self.state.no_better >= it.patience)
+    }
+
     /// Whether there is something to evaluate on.
     pub fn evaluates(&self) -> bool {
         self.config.evaluate.is_some()
@@ -246,7 +253,9 @@ impl Run {
     /// Sums up the gradients of an update's micro-batches and gives the update's loss.
     fn accumulate(&mut self, batches: &[MicroBatch]) -> Result<f64> {
         self.gradients.clear();
-        let pass = Pass { recompute: self.config.recompute, objective: self.objective };
+        let Config { recompute, noise, seed, .. } = &self.config;
+        let noise = Noise::of_step(*noise, self.model.n_layers(), *seed, self.state.step);
+        let pass = Pass { recompute: *recompute, objective: self.objective, noise };
         let mut loss = Tensor::zeros([], (Kind::Double, self.model.device()));
         for batch in batches.iter().filter(|batch| batch.counts.supervised > 0) {
             loss += backward::micro_batch(&self.model, batch, pass, &mut self.gradients)?;

@@ -1,6 +1,7 @@
 //! The loop: steps, evaluations, checkpoints, lines on the console, and a safe end whenever it is asked for.
 
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
 use cli::{BadInput, Interrupted, Progress, Yaml, bail_input, print};
@@ -8,7 +9,7 @@ use serde_json::Value;
 use tch::Device;
 
 use crate::checkpoint;
-use crate::config::{Config, Precision};
+use crate::config::{CheckpointConfig, Config, Precision};
 use crate::evaluate::{Evaluation, Prediction};
 use crate::logbook::Logbook;
 use crate::metrics::{self, Line};
@@ -42,8 +43,15 @@ pub fn train(config: Config, out: &Path, stop_after: Option<u64>) -> Result<()> 
     print::note(describe(&run));
     let logbook = Logbook::open(out, &run.config, run.state.step)?;
     let first = run.state.step;
-    let mut training =
-        Training { run, out, logbook, newest, validation: None, not_finite: Row::default() };
+    let mut training = Training {
+        run,
+        out,
+        logbook,
+        newest,
+        validation: None,
+        seconds: Default::default(),
+        not_finite: Row::default(),
+    };
     let stopped = training.run(stop_after)?;
     training.report(first, stopped)?;
     for warning in training.logbook.finish() {
@@ -63,6 +71,8 @@ struct Training<'a> {
     newest: Option<PathBuf>,
     /// The last evaluation.
     validation: Option<Evaluation>,
+    /// How long the steps took, and how much of that they waited for their documents.
+    seconds: (Duration, Duration),
     /// The steps up to now whose loss or gradient was not finite.
     not_finite: Row,
 }
@@ -82,7 +92,10 @@ impl Training<'_> {
         let before = self.run.state.step;
         let progress = Progress::resumed("training", before, steps, cli::Unit::Count("steps"));
         let mut saved = self.run.state.step;
-        while self.run.state.step < steps {
+        if before == 0 && self.run.config.evaluate.as_ref().is_some_and(|it| it.at_start) {
+            self.evaluation(0, &progress)?;
+        }
+        while self.run.state.step < steps && !self.run.ends_early() {
             if cli::interrupt::requested()
                 || stop_after.is_some_and(|last| self.run.state.step >= last)
             {
@@ -90,6 +103,8 @@ impl Training<'_> {
             }
             let step = self.run.step()?;
             let number = self.run.state.step;
+            self.seconds.0 += step.seconds.0;
+            self.seconds.1 += step.seconds.1;
             self.logbook.line(Line::train(number, &step));
             for warning in self.logbook.warnings() {
                 progress.note(format!("warning: {warning}"));
@@ -104,10 +119,10 @@ impl Training<'_> {
             if self.not_finite.length >= self.run.config.stop_after_skipped {
                 break;
             }
-            self.evaluate(number, &progress)?;
-            let every = self.run.config.checkpoint.every;
+            let best = self.evaluate(number, &progress)?;
+            let CheckpointConfig { every, keep_best, .. } = self.run.config.checkpoint;
             if self.not_finite.length == 0
-                && every.is_some_and(|every| number.is_multiple_of(every))
+                && (every.is_some_and(|every| number.is_multiple_of(every)) || (best && keep_best))
             {
                 self.save()?;
                 saved = number;
@@ -131,7 +146,7 @@ impl Training<'_> {
         if saved != self.run.state.step || self.newest.is_none() {
             self.save()?;
         }
-        Ok(self.run.state.step < steps)
+        Ok(self.run.state.step < steps && !self.run.ends_early())
     }
 
     fn count_not_finite(&mut self, number: u64, step: &Step) {
@@ -169,17 +184,26 @@ impl Training<'_> {
         text + "\nhint: lower `optimizer.lr` or lengthen `schedule.warmup_steps`, and train into another folder with `--out`"
     }
 
-    /// Evaluates if this step is one to do so after.
-    fn evaluate(&mut self, step: u64, progress: &Progress) -> Result<()> {
-        let Some(settings) = &self.run.config.evaluate else { return Ok(()) };
+    /// Evaluates if this step is one to do so after; says whether the loss is the lowest so far.
+    fn evaluate(&mut self, step: u64, progress: &Progress) -> Result<bool> {
+        let Some(settings) = &self.run.config.evaluate else { return Ok(false) };
         let number = if step.is_multiple_of(settings.every) {
             step / settings.every - 1
         } else if step == self.run.steps {
             step / settings.every
         } else {
-            return Ok(());
+            return Ok(false);
         };
-        let Some(evaluation) = self.run.evaluate(number)? else { return Ok(()) };
+        let min_delta = settings.early_stopping.map_or(0.0, |it| it.min_delta);
+        let loss = self.evaluation(number, progress)?;
+        Ok(loss.is_some_and(|loss| self.run.state.evaluated(loss, min_delta)))
+    }
+
+    /// Makes the `number`-th evaluation and tells what it found; gives its loss, if no signal came meanwhile.
+    fn evaluation(&mut self, number: u64, progress: &Progress) -> Result<Option<f64>> {
+        let step = self.run.state.step;
+        let Some(evaluation) = self.run.evaluate(number)? else { return Ok(None) };
+        let loss = evaluation.total.loss;
         progress
             .note(format!("step {step}: validation {}", describe_prediction(&evaluation.total)));
         if evaluation.sources.len() > 1 {
@@ -189,7 +213,7 @@ impl Training<'_> {
         }
         self.logbook.line(Line::validation(step, &evaluation));
         self.validation = Some(evaluation);
-        Ok(())
+        Ok(Some(loss))
     }
 
     fn save(&mut self) -> Result<()> {
@@ -198,8 +222,9 @@ impl Training<'_> {
             bail!(self.diverged());
         }
         let Run { config, model, optimizer, state, .. } = &self.run;
-        let saved =
-            checkpoint::save(self.out, config.checkpoint.keep, model, &optimizer.moments, state)?;
+        let CheckpointConfig { keep, keep_best, .. } = config.checkpoint;
+        let best = state.best.filter(|_| keep_best).map(|best| best.step);
+        let saved = checkpoint::save(self.out, keep, best, model, &optimizer.moments, state)?;
         self.newest = Some(saved);
         Ok(())
     }
@@ -216,8 +241,16 @@ impl Training<'_> {
         if first == *steps {
             print::note(format!("this run has made all its {steps} steps already"));
         }
-        let mut line =
-            format!("{steps} steps, {} tokens, {} of them learned", state.tokens, state.supervised);
+        if self.run.ends_early() {
+            print::note(format!(
+                "ended early, after step {} of {steps}: {} evaluations were no better",
+                state.step, state.no_better
+            ));
+        }
+        let mut line = format!(
+            "{} steps, {} tokens, {} of them learned",
+            state.step, state.tokens, state.supervised
+        );
         if state.skipped > 0 {
             line += &format!(", {} steps skipped", state.skipped);
         }
@@ -225,6 +258,16 @@ impl Training<'_> {
             line += &format!(", validation loss {:.4}", evaluation.total.loss);
         }
         print::note(line);
+        if let Some(best) = &state.best {
+            print::note(format!(
+                "lowest validation loss: {:.4} after step {}",
+                best.loss, best.step
+            ));
+        }
+        let (all, waited) = (self.seconds.0.as_secs_f64(), self.seconds.1.as_secs_f64());
+        if all > 0.0 {
+            print::note(format!("waiting for data: {:.2} % of the time", 100.0 * waited / all));
+        }
         print::note(format!("metrics: {}", metrics::path(self.out).display()));
         print::note(format!("checkpoint: {newest}"));
         Ok(())
@@ -313,6 +356,7 @@ fn differences(before: &Config, now: &Config) -> Result<Vec<String>> {
         "seed",
         "precision",
         "loss",
+        "noise",
         "compat",
         "optimizer",
         "schedule",

@@ -9,10 +9,11 @@ use std::path::{Path, PathBuf};
 use tch::{Device, Kind, Tensor};
 use trainer::backward::{Gradients, Pass, micro_batch};
 use trainer::batch::{Batching, MicroBatch};
-use trainer::config::{HeadPlaces, Normalize, Recompute, RowLayout};
+use trainer::config::{HeadPlaces, NoiseConfig, Normalize, Recompute, RowLayout};
 use trainer::llama_config::LlamaConfig;
 use trainer::loss::{self, Objective};
 use trainer::model::{Context, KvCache};
+use trainer::noise::Noise;
 use trainer::params::Model;
 use trainer::rows::Sample;
 use trainer::weights;
@@ -68,7 +69,7 @@ fn samples(expected: &BTreeMap<String, Tensor>) -> Vec<Sample> {
 
 fn pass(recompute: Recompute, chunk_tokens: i64) -> Pass {
     let objective = Objective { chunk_tokens, vocab_size: 48, z_loss: 0.0, label_smoothing: 0.0 };
-    Pass { recompute, objective }
+    Pass { recompute, objective, noise: None }
 }
 
 fn distance(a: &Tensor, b: &Tensor) -> f64 {
@@ -194,7 +195,7 @@ fn going_unit_by_unit_and_computing_again_change_no_bit() {
         let rope = model.rope(0, batch[0].tokens_bt.size()[1]);
         let mut x = model.embed(&batch[0].tokens_bt);
         for layer in 0..model.n_layers() {
-            x = model.block(layer, &x, &rope, Context::Rows);
+            x = model.block(layer, &x, &rope, Context::Rows, None);
         }
         let mut head = Tensor::zeros_like(&units.views()[model.units.len() - 1][0]);
         let objective = pass(Recompute::None, 512).objective;
@@ -218,6 +219,25 @@ fn going_unit_by_unit_and_computing_again_change_no_bit() {
             assert_eq!(*units, plain, "{kind:?}");
         }
         assert_eq!(head, units.views()[model.units.len() - 1][0]);
+    }
+}
+
+#[test]
+fn with_dropout_a_unit_that_runs_again_draws_the_same() {
+    let (model, expected) = (model(Kind::Float), tensors("llama/expected.safetensors"));
+    let settings = NoiseConfig { dropout: 0.3, lima_dropout: false, neftune_alpha: 5.0 };
+    let noise = |step| Noise::of_step(settings, model.n_layers(), 7, step);
+    for layout in [RowLayout::Padded, RowLayout::Packed] {
+        let batches =
+            Batching { layout, ..batching(Normalize::Tokens) }.update(&samples(&expected));
+        let passes = [(Recompute::None, 1), (Recompute::All, 1), (Recompute::None, 2)];
+        let [kept, again, other] = passes.map(|(recompute, step)| {
+            let pass = Pass { noise: noise(step), ..pass(recompute, 512) };
+            let (gradients, loss) = accumulated(&model, &batches, pass);
+            (gradients.flat().iter().map(Tensor::copy).collect::<Vec<_>>(), loss)
+        });
+        assert_eq!(kept, again);
+        assert_ne!(kept.1, other.1);
     }
 }
 

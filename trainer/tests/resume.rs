@@ -42,6 +42,23 @@ fn eight_steps_are_three_and_five_to_the_bit() {
 }
 
 #[test]
+fn dropout_and_noise_resume_without_saved_state_and_recompute_changes_no_bit() {
+    let run = TinyRun::new(8, "noise: {dropout: 0.2, lima_dropout: true, neftune_alpha: 5}\n");
+    for rows in ["padded", "packed"] {
+        let [whole, parts, again] =
+            ["whole", "parts", "again"].map(|name| format!("{name}-{rows}"));
+        let rows = format!("data.rows={rows}");
+        let set = ["--set", rows.as_str()];
+        succeeds(&mut run.train(&whole, &set));
+        succeeds(&mut run.train(&parts, &[&set[..], &["--stop-after", "3"]].concat()));
+        succeeds(&mut run.train(&parts, &set));
+        check_same(&run, &whole, &parts);
+        succeeds(&mut run.train(&again, &[&set[..], &["--set", "recompute=all"]].concat()));
+        check_same(&run, &whole, &again);
+    }
+}
+
+#[test]
 fn an_interrupted_run_saves_and_goes_on() {
     let run = TinyRun::new(8, "");
     succeeds(&mut run.train("whole", &[]));

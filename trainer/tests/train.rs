@@ -116,7 +116,7 @@ fn a_run_that_is_stopped_and_resumed_ends_as_one_that_is_not() {
             .map(|line| (line["step"].as_u64().expect("a step"), line["loss"].to_string()))
             .collect()
     };
-    assert_eq!(evaluated(&whole).iter().map(|(step, _)| *step).collect::<Vec<_>>(), [3, 6, 8]);
+    assert_eq!(evaluated(&whole).iter().map(|(step, _)| *step).collect::<Vec<_>>(), [0, 3, 6, 8]);
     assert_eq!(evaluated(&whole), evaluated(&parts));
     for name in ["model.safetensors", "exp_avg.safetensors", "exp_avg_sq.safetensors"] {
         assert!(workshop.checkpoint("whole", name) == workshop.checkpoint("parts", name), "{name}");
@@ -152,7 +152,7 @@ fn a_signal_finishes_the_step_saves_and_ends_with_130() {
     let said = String::from_utf8(output.stderr).expect("text");
     assert_eq!(output.status.code(), Some(130), "{said}");
     assert!(said.contains("hint: run the same command again to go on from there"), "{said}");
-    let steps = workshop.metrics("run").len();
+    let steps = losses(&workshop.metrics("run")).len();
     let saved = workshop.path("run").join(format!("checkpoints/step-{steps:07}"));
     assert!(saved.exists(), "{}", saved.display());
 }
@@ -260,4 +260,81 @@ fn a_run_is_not_resumed_with_other_settings() {
         said.contains("`run` holds a run with other settings: `data.validation`: demo-val -> demo-train, `optimizer.lr`: 0.01 -> 0.5"),
         "{said}"
     );
+}
+
+#[test]
+fn a_run_ends_early_and_keeps_its_best_checkpoint() {
+    let workshop = Workshop::new();
+    // No loss falls by ten: the first evaluation after a step is the best, and the next is no better by that much.
+    let set = ["--set", "evaluate.early_stopping={patience: 1, min_delta: 10}"];
+    let said = workshop.succeed(&[["--out", "early"].as_slice(), &set].concat());
+    assert!(
+        said.contains("ended early, after step 6 of 8: 1 evaluations were no better"),
+        "{said}"
+    );
+    let said = workshop.succeed(&[["--out", "early"].as_slice(), &set].concat());
+    assert!(said.contains("ended early, after step 6 of 8"), "{said}");
+
+    // A rate that is far too high: the best evaluation is one of the first.
+    let set = [
+        "evaluate.every=1",
+        "optimizer.lr=2",
+        "optimizer.min_lr=2",
+        "checkpoint.keep=1",
+        "checkpoint.keep_best=true",
+    ];
+    let set: Vec<&str> = set.iter().flat_map(|it| ["--set", *it]).collect();
+    workshop.succeed(&[["--out", "best"].as_slice(), &set].concat());
+    let loss = |line: &Value| line["loss"].as_f64().expect("a loss");
+    let metrics = workshop.metrics("best");
+    let evaluations =
+        metrics.iter().filter(|line| line["kind"] == "validation" && line["step"] != 0);
+    let best = evaluations.min_by(|a, b| loss(a).total_cmp(&loss(b))).expect("evaluations");
+    let best = best["step"].as_u64().expect("a step");
+    assert!(best < 8, "the last step must not be the best for this to be a test");
+    let left = fs_err::read_dir(workshop.path("best/checkpoints")).expect("checkpoints");
+    let mut left: Vec<String> =
+        left.map(|it| it.expect("an entry").file_name().into_string().expect("text")).collect();
+    left.sort();
+    assert_eq!(left, [format!("step-000000{best}"), "step-0000008".into()]);
+}
+
+#[test]
+fn documents_that_are_too_long_are_counted_dropped_or_refused() {
+    // The shard has documents of 10 to 21 tokens; a row takes 17, the last of which is only predicted.
+    let workshop = Workshop::new();
+    let train = |rule: &str| {
+        let rule = format!("data.too_long={rule}");
+        let out = rule.replace('=', "-");
+        workshop.train(&["--out", &out, "--set", "batch.sequence_length=16", "--set", &rule])
+    };
+    let said = String::from_utf8(train("truncate").stderr).expect("text");
+    let cut = "demo-train: 4 of 12 documents are longer than 17 tokens and are truncated: 10 tokens are cut off, 10 of \
+               which would have been learned";
+    assert!(said.contains(cut), "{said}");
+    let of_run = |key: &str| -> u64 {
+        let lines = workshop.metrics("data.too_long-truncate");
+        lines.iter().filter_map(|line| line[key].as_u64()).sum()
+    };
+    // 32 samples of 12 documents: two epochs, and eight more.
+    assert!((8..=12).contains(&of_run("truncated_documents")));
+    assert!((20..=30).contains(&of_run("truncated_tokens")));
+    assert_eq!(of_run("truncated_tokens"), of_run("truncated_supervised_tokens"));
+
+    let said = String::from_utf8(train("drop").stderr).expect("text");
+    assert!(
+        said.contains("demo-train: 4 of 12 documents are longer than 17 tokens and are dropped"),
+        "{said}"
+    );
+    let metrics = workshop.metrics("data.too_long-drop");
+    let first = metrics.iter().filter_map(|line| line["first_documents"].as_array());
+    assert!(first.flatten().all(|it| it.as_u64().is_some_and(|document| document < 8)));
+    assert!(metrics.iter().all(|line| line["truncated_documents"].as_u64().unwrap_or(0) == 0));
+
+    let output = train("error");
+    let said = String::from_utf8(output.stderr).expect("text");
+    assert_eq!(output.status.code(), Some(2), "{said}");
+    let refused = "4 of 12 documents are longer than 17 tokens, the first is document 8, the longest has 21\n\
+                   hint: raise `batch.sequence_length` to 20, or";
+    assert!(said.contains(refused), "{said}");
 }

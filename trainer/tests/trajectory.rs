@@ -7,9 +7,14 @@ use std::path::{Path, PathBuf};
 
 use serde::Deserialize;
 use tch::{Device, Kind, Tensor};
-use trainer::config::Config;
+use trainer::backward::{Gradients, Pass, forward, micro_batch};
+use trainer::batch::{Batching, Counts, MicroBatch};
+use trainer::config::{Config, HeadPlaces, Normalize, Recompute, RowLayout};
+use trainer::learning::Learning;
 use trainer::llama_config::LlamaConfig;
+use trainer::loss::{self, Objective};
 use trainer::params::Model;
+use trainer::rows::{Rows, Sample};
 use trainer::run::{Run, Step};
 use trainer::weights;
 
@@ -133,6 +138,72 @@ fn two_runs_are_equal_to_the_last_bit_and_recompute_changes_none() {
                 assert_eq!(one.master, two.master, "{precision}: `{}`", one.spec.name);
             }
         }
+    }
+}
+
+/// Each document's summed loss, and the gradient of the whole update.
+fn of_update(model: &Model, batches: &[MicroBatch], objective: Objective) -> (Vec<f64>, Tensor) {
+    let mut losses = vec![0.0; 24];
+    let mut gradients = Gradients::zeros(model);
+    for batch in batches {
+        let found = loss::token_losses(model, &forward(model, batch), batch, objective);
+        let parts: Vec<i64> = batch
+            .documents
+            .iter()
+            .map(|part| i64::try_from(part.predicted).expect("a small number"))
+            .collect();
+        for (part, loss) in batch.documents.iter().zip(found.loss_n.split_with_sizes(&parts, 0)) {
+            losses[part.document] = loss.sum(Kind::Double).double_value(&[]);
+        }
+        let pass = Pass { recompute: Recompute::None, objective, noise: None };
+        let _ = micro_batch(model, batch, pass, &mut gradients).expect("a backward pass");
+    }
+    (losses, Tensor::cat(gradients.flat(), 0))
+}
+
+#[test]
+fn packed_real_documents_have_the_losses_and_the_gradient_of_padded_ones() {
+    if oracle().is_none() {
+        return;
+    }
+    let run = open(&["steps=1", "schedule.warmup_steps=0"]);
+    let learning = Learning { weights: [0.0, 0.0, 1.0, 0.0], left_out: None };
+    let rows = Rows::open(&run.config.data.train, 32032, 512, learning).expect("the shard");
+    let samples: Vec<Sample> = (0..24).map(|document| rows.sample(document * 7)).collect();
+    let objective =
+        Objective { chunk_tokens: 512, vocab_size: 32032, z_loss: 0.0, label_smoothing: 0.0 };
+    for normalize in [Normalize::Tokens, Normalize::MicroBatch] {
+        let padded = Batching {
+            layout: RowLayout::Padded,
+            sequence_length: 512,
+            micro: 2,
+            normalize,
+            head: HeadPlaces::Learned,
+            pad_id: 32020,
+            device: Device::Cpu,
+        };
+        let packed = Batching { layout: RowLayout::Packed, ..padded.clone() };
+        let [padded, packed] = [padded, packed].map(|it| it.update(&samples));
+        let counts = |batches: &[MicroBatch]| {
+            let mut all = Counts::default();
+            batches.iter().for_each(|batch| all += batch.counts);
+            all
+        };
+        let [all_padded, all_packed] = [&padded, &packed].map(|it| counts(it));
+        let same = |it: Counts| (it.documents, it.tokens, it.supervised, it.cut_tokens);
+        assert_eq!(same(all_padded), same(all_packed));
+        assert!(all_padded.padding() > 0.1 && all_packed.padding() == 0.0);
+        assert!(packed.len() < padded.len());
+
+        let (losses, gradient) = of_update(&run.model, &padded, objective);
+        let (packed_losses, packed_gradient) = of_update(&run.model, &packed, objective);
+        for (document, (padded, packed)) in losses.iter().zip(&packed_losses).enumerate() {
+            assert!((padded - packed).abs() <= 1e-5 * padded, "{document}: {padded}, {packed}");
+        }
+        let norm = |it: &Tensor| it.norm().double_value(&[]);
+        let off = norm(&(&gradient - &packed_gradient)) / norm(&gradient);
+        println!("{normalize:?}: the gradient is off by {off:.1e}");
+        assert!(off <= 1e-5, "{normalize:?}: the gradient is off by {off}");
     }
 }
 

@@ -38,6 +38,8 @@ pub enum Fill {
     Mean,
     /// The base's last row, as Megatron-LLM's converter does.
     CopyLast,
+    /// Normally distributed numbers about 0 with the base's `initializer_range`, from the run's seed.
+    Normal,
 }
 
 /// What the model is trained on.
@@ -306,6 +308,20 @@ pub enum Speaker {
     Context,
 }
 
+/// What training adds to activations; evaluations add nothing. Each draw is a function of `seed`, the step and where in
+/// the model it is.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Deserialize, Serialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct NoiseConfig {
+    /// Probability that a number is dropped: of the embedding's output, and of what attention and MLP add to it.
+    pub dropout: f64,
+    /// LIMA's dropout: none on the embedding, and in the blocks from none in the first to `dropout` in the last.
+    pub lima_dropout: bool,
+    /// NEFTune: uniform noise on the embedding's output, this much over the square root of the document's tokens times
+    /// the hidden size. 5 to 15 are usual; 0 is off.
+    pub neftune_alpha: f64,
+}
+
 /// AdamW. Weight decay is decoupled and leaves norms alone.
 #[derive(Clone, Debug, PartialEq, Deserialize, Serialize)]
 #[serde(deny_unknown_fields)]
@@ -386,10 +402,27 @@ pub enum Cooldown {
 pub struct EvaluateConfig {
     /// After every so many steps, and at the end.
     pub every: u64,
+    /// Also before the first step.
+    #[serde(default = "yes")]
+    pub at_start: bool,
+    /// When the run ends early because evaluations get no better; never, if left out.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub early_stopping: Option<EarlyStopping>,
     /// Global batches in an evaluation. A validation shard is read from its start, to its end if this is left out; of
     /// a split's validation part each evaluation draws new documents, as Megatron-LM does.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub batches: Option<usize>,
+}
+
+/// When a run ends early.
+#[derive(Clone, Copy, Debug, PartialEq, Deserialize, Serialize)]
+#[serde(deny_unknown_fields)]
+pub struct EarlyStopping {
+    /// After so many evaluations in a row that were no better than the best before them.
+    pub patience: u64,
+    /// By how much a loss must be lower to be better.
+    #[serde(default)]
+    pub min_delta: f64,
 }
 
 /// When the run is saved. It is always saved at its end and when it is interrupted.
@@ -401,11 +434,14 @@ pub struct CheckpointConfig {
     pub every: Option<u64>,
     /// How many of the newest checkpoints stay on disk.
     pub keep: usize,
+    /// Whether the run is also saved at each evaluation with the lowest loss so far, and the best of these stays on disk
+    /// besides the newest.
+    pub keep_best: bool,
 }
 
 impl Default for CheckpointConfig {
     fn default() -> Self {
-        Self { every: None, keep: 2 }
+        Self { every: None, keep: 2, keep_best: false }
     }
 }
 
@@ -462,6 +498,10 @@ pub enum DeviceChoice {
     Cpu,
     /// The first GPU; an error if there is none.
     Cuda,
+}
+
+fn yes() -> bool {
+    true
 }
 
 fn default_multiple() -> NonZeroU32 {
