@@ -1,4 +1,4 @@
-//! A run's model, optimizer and state <-> disk, bit for bit.
+//! A run's model, optimizer and state <-> disk, bit for bit, whatever the layout of the ranks.
 //!
 //! A checkpoint is a folder `<out>/checkpoints/step-0000040`:
 //!
@@ -7,81 +7,169 @@
 //! | `model.safetensors` | the masters in fp32, by Hugging Face's names |
 //! | `exp_avg.safetensors`, `exp_avg_sq.safetensors` | AdamW's moments, by the same names |
 //! | `config.json` | the model's shape |
-//! | `checkpoint.json` | where the run stands, and the SHA-256 of every other file; written last |
+//! | `checkpoint.json` | where the run stands, its configuration, what it began with, which box of which tensor is in which file, and the SHA-256 of every other file; written last |
 //!
-//! It is filled under another name and renamed when it is whole. A file that was changed since is found by its hash.
+//! Where several ranks write, each has files of its own (`model-00001-of-00002.safetensors`) with the boxes that it keeps,
+//! named as `NAME[rows,columns]`. A reader takes the boxes that it needs, whatever its own layout.
+//!
+//! The folder is filled under another name and renamed when it is whole. A file that was changed since is found by its
+//! hash.
 
+pub mod layout;
+mod record;
+
+use std::collections::BTreeMap;
+use std::ops::Range;
 use std::path::{Path, PathBuf};
 
-use anyhow::{Context, Result, anyhow, bail};
+use anyhow::{Context, Result, anyhow};
 use cli::BadInput;
 use fs_err as fs;
-use serde::{Deserialize, Serialize};
 use shards::atomic::{self, StagedFolder};
 use shards::hash::FileHash;
-use tch::{Kind, Tensor};
+use tch::{Device, Kind, Tensor};
 
+use crate::checkpoint::layout::{Extent, extents};
+use crate::checkpoint::record::{FILE, KINDS, Place, Places, VERSION, part_file};
+use crate::llama_config::LlamaConfig;
 use crate::params::{Model, Moments, ParamSpec};
 use crate::state::TrainState;
-use crate::stored::Stored;
+use crate::stored::{Part, Stored};
 use crate::weights::{self, Source};
 
-const VERSION: u32 = 1;
-const LAST: &str = "checkpoint.json";
-const MODEL: &str = "model.safetensors";
-const MOMENTS: [&str; 2] = ["exp_avg.safetensors", "exp_avg_sq.safetensors"];
+pub use crate::checkpoint::record::{Origin, Record};
+
 const CONFIG: &str = "config.json";
 
-/// `checkpoint.json`.
-#[derive(Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-struct Record {
-    version: u32,
-    state: TrainState,
-    files: Vec<FileHash>,
+/// What one rank keeps of the run at some moment, as copies: training goes on while it is written.
+#[derive(Debug)]
+pub struct Snapshot {
+    /// What is no tensor.
+    pub about: About,
+    config: LlamaConfig,
+    pieces: Vec<Piece>,
 }
 
-/// Saves a run, and then removes all but the newest `keep` checkpoints and the one of the step `best`.
-pub fn save(
-    out: &Path,
-    keep: usize,
-    best: Option<u64>,
-    model: &Model,
-    moments: &[Moments],
-    state: &TrainState,
-) -> Result<PathBuf> {
-    let target = folder(out).join(format!("step-{:07}", state.step));
-    let saved = || -> Result<()> {
-        let staged = StagedFolder::create(&target)?;
-        let at = |name: &str| staged.path().join(name);
-        write(&at(MODEL), &weights::parameters(model))?;
-        for (name, places) in MOMENTS.iter().zip(moment_places(model, moments)) {
-            write(&at(name), &places)?;
-        }
-        atomic::write_json(&at(CONFIG), &model.config.to_json(Kind::Float))?;
+/// What is saved beside tensors.
+#[derive(Clone, Debug)]
+pub struct About {
+    /// Where the run stands.
+    pub state: TrainState,
+    /// The run's configuration.
+    pub config: serde_json::Value,
+    /// What it began with.
+    pub origin: Origin,
+}
 
-        let names = [MODEL, MOMENTS[0], MOMENTS[1], CONFIG];
-        let files =
-            names.iter().map(|name| FileHash::of(&at(name), *name)).collect::<Result<_, _>>()?;
-        let record = Record { version: VERSION, state: *state, files };
-        atomic::write_json(&at(LAST), &record)?;
-        if target.exists() {
-            // Left from before a resume from an older checkpoint: what is saved now takes its place.
-            fs::remove_dir_all(&target)?;
+/// A stretch of a parameter's numbers, in row order: master, and both moments.
+#[derive(Debug)]
+struct Piece {
+    spec: ParamSpec,
+    numbers: Range<i64>,
+    flat: [Tensor; 3],
+}
+
+impl Snapshot {
+    /// Copies model and moments to memory of the CPU.
+    pub fn take(model: &Model, moments: &[Moments], about: About) -> Self {
+        let _no_grad = tch::no_grad_guard();
+        let copy = |tensor: &Tensor| {
+            let flat = tensor.detach().reshape(-1);
+            if flat.device() == Device::Cpu { flat.copy() } else { flat.to_device(Device::Cpu) }
+        };
+        let mut pieces = Vec::new();
+        for (unit, moments) in model.units.iter().zip(moments) {
+            let master = unit.spec.views(&unit.master);
+            let (mean, square) =
+                (unit.spec.views(&moments.exp_avg), unit.spec.views(&moments.exp_avg_sq));
+            for (i, spec) in unit.spec.params.iter().enumerate() {
+                pieces.push(Piece {
+                    spec: spec.clone(),
+                    numbers: 0..spec.numel(),
+                    flat: [copy(&master[i]), copy(&mean[i]), copy(&square[i])],
+                });
+            }
         }
-        Ok(staged.commit()?)
-    };
-    saved().with_context(|| {
-        format!("saving `{}` failed; what was saved before is still there", target.display())
-    })?;
-    let mut all = all(out)?;
-    all.truncate(all.len().saturating_sub(keep.max(1)));
-    let best = best.map(|step| folder(out).join(format!("step-{step:07}")));
-    all.retain(|old| Some(old) != best.as_ref());
-    for old in all {
-        fs::remove_dir_all(old)?;
+        Self { about, config: model.config.clone(), pieces }
     }
-    Ok(target)
+
+    /// How many bytes it takes on the disk, about.
+    pub fn bytes(&self) -> u64 {
+        let numbers: i64 = self.pieces.iter().map(|it| it.numbers.end - it.numbers.start).sum();
+        bytes(numbers)
+    }
+
+    /// Writes the tensors into a folder, as one of several parts; says what was written, and where each box is.
+    fn write_part(
+        &self,
+        folder: &Path,
+        part: usize,
+        parts: usize,
+    ) -> Result<(Vec<FileHash>, BTreeMap<String, Places>)> {
+        let mut files = Vec::new();
+        let mut tensors: BTreeMap<String, Places> = BTreeMap::new();
+        for (kind, name) in KINDS.iter().enumerate() {
+            let mut sources = Vec::new();
+            for piece in &self.pieces {
+                let mut start = 0;
+                for extent in extents(&piece.spec.shape, piece.numbers.clone()) {
+                    let n = extent.numel();
+                    let numbers = piece.flat[kind].narrow(0, start, n).view(extent.size.as_slice());
+                    let key = extent.key(&piece.spec.name, &piece.spec.shape);
+                    sources.push(Source::tensor(key, &numbers));
+                    start += n;
+                    if kind == 0 {
+                        let Extent { offset, size } = extent;
+                        let places = tensors.entry(piece.spec.name.clone()).or_insert_with(|| {
+                            Places { shape: piece.spec.shape.clone(), boxes: Vec::new() }
+                        });
+                        places.boxes.push(Place { offset, size, part });
+                    }
+                }
+            }
+            let file = folder.join(part_file(name, part, parts));
+            files.push(weights::write_file(&file, &sources, Kind::Float)?);
+        }
+        Ok((files, tensors))
+    }
+
+    /// Writes the whole checkpoint of a run with one rank into `<out>/checkpoints`.
+    pub fn write(&self, out: &Path) -> Result<PathBuf> {
+        let target = folder(out).join(format!("step-{:07}", self.about.state.step));
+        let write = || -> Result<()> {
+            let staged = StagedFolder::create(&target)?;
+            let at = |name: &str| staged.path().join(name);
+            let (mut files, tensors) = self.write_part(staged.path(), 0, 1)?;
+            atomic::write_json(&at(CONFIG), &self.config.to_json(Kind::Float))?;
+            files.push(FileHash::of(&at(CONFIG), CONFIG)?);
+            let About { state, config, origin } = self.about.clone();
+            let record = Record {
+                version: VERSION,
+                program: concat!("trainer ", env!("CARGO_PKG_VERSION")).to_string(),
+                state,
+                config,
+                origin,
+                parts: 1,
+                tensors,
+                files,
+            };
+            atomic::write_json(&at(FILE), &record)?;
+            if target.exists() {
+                // Left from before a resume from an older checkpoint: what is saved now takes its place.
+                remove(&target)?;
+            }
+            Ok(staged.commit()?)
+        };
+        write().with_context(|| {
+            format!("saving `{}` failed; what was saved before is still there", target.display())
+        })?;
+        Ok(target)
+    }
+}
+
+/// How many bytes a checkpoint of so many parameters takes, about: three `f32` each, and a little beside them.
+pub fn bytes(parameters: i64) -> u64 {
+    3 * 4 * parameters.unsigned_abs() + (1 << 20)
 }
 
 /// The newest checkpoint of a run, if it has any.
@@ -98,70 +186,122 @@ pub fn cut_short(out: &Path) -> Result<Option<String>> {
         Some(latest) => format!("`{}` is taken instead", latest.display()),
         None => "there is no older checkpoint".to_string(),
     };
-    Ok(Some(format!("`{}` has no `{LAST}`, so it is not whole: {instead}", newest.display())))
+    Ok(Some(format!("`{}` has no `{FILE}`, so it is not whole: {instead}", newest.display())))
 }
 
-/// Brings model and optimizer to where a checkpoint has them and says where the run stands.
-pub fn load(checkpoint: &Path, model: &mut Model, moments: &mut [Moments]) -> Result<TrainState> {
-    let state = verify(checkpoint)?;
+/// Reads what is no tensor, and compares every file with its hash.
+pub fn open(checkpoint: &Path) -> Result<Record> {
+    let read = || -> Result<Record> {
+        let record = Record::read(checkpoint)?;
+        record.verify(checkpoint)?;
+        Ok(record)
+    };
+    read().map_err(|error| damaged(checkpoint, &error)).bad_input()
+}
+
+/// Brings model and optimizer to where a checkpoint has them.
+pub fn load(
+    checkpoint: &Path,
+    record: &Record,
+    model: &mut Model,
+    moments: &mut [Moments],
+) -> Result<()> {
     let fill = || -> Result<()> {
-        weights::fill(&stored(checkpoint, MODEL)?, &weights::parameters(model))?;
-        for (name, places) in MOMENTS.iter().zip(moment_places(model, moments)) {
-            weights::fill(&stored(checkpoint, name)?, &places)?;
+        weights::fill(&stored(checkpoint, record, KINDS[0])?, &weights::parameters(model))?;
+        for (name, places) in KINDS[1..].iter().zip(moment_places(model, moments)) {
+            weights::fill(&stored(checkpoint, record, name)?, &places)?;
         }
         Ok(())
     };
     fill().with_context(|| checkpoint.display().to_string()).bad_input()?;
     model.refresh();
-    Ok(state)
+    Ok(())
 }
 
 /// A checkpoint's weights alone, in `f32`, and where the run stood.
 pub fn open_weights(checkpoint: &Path) -> Result<(Stored, TrainState)> {
-    let state = verify(checkpoint)?;
-    Ok((stored(checkpoint, MODEL).bad_input()?, state))
+    let record = open(checkpoint)?;
+    Ok((stored(checkpoint, &record, KINDS[0]).bad_input()?, record.state))
 }
 
 /// Whether a folder is a checkpoint.
 pub fn is_checkpoint(path: &Path) -> bool {
-    path.join(LAST).is_file()
+    path.join(FILE).is_file()
 }
 
-/// Compares every file with its hash.
-fn verify(checkpoint: &Path) -> Result<TrainState> {
-    let check = || -> Result<TrainState> {
-        let path = checkpoint.join(LAST);
-        let text = fs::read_to_string(&path)?;
-        let record: Record =
-            serde_json::from_str(&text).with_context(|| path.display().to_string())?;
-        if record.version != VERSION {
-            bail!(
-                "`{}` has the version {}, and this program reads {VERSION}",
-                path.display(),
-                record.version
-            );
+impl Record {
+    /// Where the run stood.
+    pub fn state(&self) -> TrainState {
+        self.state
+    }
+
+    /// The configuration that it had.
+    pub fn config(&self) -> &serde_json::Value {
+        &self.config
+    }
+
+    /// What it began with.
+    pub fn origin(&self) -> &Origin {
+        &self.origin
+    }
+}
+
+/// Which checkpoints stay on disk.
+#[derive(Clone, Copy, Debug)]
+pub struct Keep {
+    /// So many of the newest.
+    pub last: usize,
+    /// Every one of a step that this divides.
+    pub every: Option<u64>,
+    /// The one of this step.
+    pub best: Option<u64>,
+}
+
+/// Removes all checkpoints that need not be kept, and what is left of any.
+pub fn prune(out: &Path, keep: Keep) -> Result<()> {
+    let (mut old, broken): (Vec<PathBuf>, Vec<PathBuf>) =
+        step_folders(out)?.into_iter().partition(|path| is_checkpoint(path));
+    let Some(newest) = old.last().cloned() else { return Ok(()) };
+    old.truncate(old.len().saturating_sub(keep.last.max(1)));
+    old.retain(|path| {
+        let step = step(path).unwrap_or_default();
+        let kept = keep.every.is_some_and(|every| step.is_multiple_of(every));
+        !kept && keep.best != Some(step)
+    });
+    let broken = broken.into_iter().filter(|path| *path < newest);
+    for path in old.into_iter().chain(broken) {
+        remove(&path)?;
+    }
+    Ok(())
+}
+
+/// Clears away what a killed process had begun to write. The caller holds the run's folder: nobody writes there now.
+pub fn clear_partial(out: &Path) -> Result<()> {
+    let folder = folder(out);
+    if !folder.exists() {
+        return Ok(());
+    }
+    for entry in fs::read_dir(&folder)? {
+        let path = entry?.path();
+        let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
+        if name.starts_with(".step-") && name.ends_with(".partial") {
+            fs::remove_dir_all(&path)?;
         }
-        for expected in &record.files {
-            let path = checkpoint.join(&expected.path);
-            let found = FileHash::of(&path, expected.path.as_str())?;
-            if found.bytes != expected.bytes {
-                bail!(
-                    "`{}` has {} bytes, expected {}",
-                    path.display(),
-                    found.bytes,
-                    expected.bytes
-                );
-            }
-            if found != *expected {
-                bail!(
-                    "`{}` was changed after it was written: its SHA-256 is another one",
-                    path.display()
-                );
-            }
-        }
-        Ok(record.state)
-    };
-    check().map_err(|error| damaged(checkpoint, &error)).bad_input()
+    }
+    Ok(())
+}
+
+/// How many checkpoints a run has.
+pub fn count(out: &Path) -> Result<usize> {
+    Ok(all(out)?.len())
+}
+
+/// What makes it a checkpoint goes first: half of one is never taken for a whole one.
+fn remove(checkpoint: &Path) -> Result<()> {
+    if is_checkpoint(checkpoint) {
+        fs::remove_file(checkpoint.join(FILE))?;
+    }
+    Ok(fs::remove_dir_all(checkpoint)?)
 }
 
 /// What to say of a damaged checkpoint, and which one to go on from instead.
@@ -191,8 +331,7 @@ fn step_folders(out: &Path) -> Result<Vec<PathBuf>> {
     let mut found = Vec::new();
     for entry in fs::read_dir(&folder)? {
         let path = entry?.path();
-        let name = path.file_name().map(|name| name.to_string_lossy().into_owned());
-        if name.is_some_and(|name| name.starts_with("step-")) {
+        if step(&path).is_some() {
             found.push(path);
         }
     }
@@ -200,19 +339,27 @@ fn step_folders(out: &Path) -> Result<Vec<PathBuf>> {
     Ok(found)
 }
 
+/// The step of a checkpoint's folder, by its name.
+fn step(path: &Path) -> Option<u64> {
+    path.file_name()?.to_str()?.strip_prefix("step-")?.parse().ok()
+}
+
 fn folder(out: &Path) -> PathBuf {
     out.join("checkpoints")
 }
 
-fn stored(checkpoint: &Path, name: &str) -> Result<Stored> {
-    Stored::open_files(&[checkpoint.join(name)])
-}
-
-fn write(path: &Path, tensors: &[(ParamSpec, Tensor)]) -> Result<()> {
-    let sources: Vec<Source<'_>> =
-        tensors.iter().map(|(spec, it)| Source::tensor(spec.name.as_str(), it)).collect();
-    weights::write_file(path, &sources, Kind::Float)?;
-    Ok(())
+/// The tensors of one kind: masters or moments.
+fn stored(checkpoint: &Path, record: &Record, kind: &str) -> Result<Stored> {
+    let tensor = |(name, places): (&String, &Places)| {
+        let parts = places.boxes.iter().map(|place| Part {
+            path: checkpoint.join(part_file(kind, place.part, record.parts)),
+            key: place.extent().key(name, &places.shape),
+            offset: place.offset.clone(),
+            size: place.size.clone(),
+        });
+        (name.clone(), (places.shape.clone(), parts.collect()))
+    };
+    Stored::open_parts(&record.tensors.iter().map(tensor).collect())
 }
 
 /// Both moments of every parameter, each under the parameter's name.

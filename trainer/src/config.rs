@@ -123,8 +123,11 @@ impl Config {
         }
         positive("logging.every", self.logging.every)?;
         positive("stop_after_skipped", self.stop_after_skipped)?;
-        if let Some(every) = self.checkpoint.every {
-            positive("checkpoint.every", every)?;
+        for (key, every) in [
+            ("checkpoint.every", self.checkpoint.every),
+            ("checkpoint.keep_every", self.checkpoint.keep_every),
+        ] {
+            every.map_or(Ok(()), |every| positive(key, every))?;
         }
         if let Some(threads) = self.threads {
             positive("threads", u64::from(threads))?;

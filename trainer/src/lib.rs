@@ -33,6 +33,8 @@ pub mod optimizer; // gradients -> new parameters
 pub mod evaluate; // documents -> how well the model predicts them
 pub mod state; // where a run stands
 pub mod checkpoint; // model, optimizer and state <-> disk, bit for bit
+pub mod origin; // a configuration -> the hashes of the files that the run begins with
+pub mod saver; // checkpoints, written while training goes on
 pub mod run; // a configuration -> a run that is ready to make its next step
 pub mod run_folder; // a run's folder -> the right to write into it
 pub mod metrics; // what was measured -> lines, and metrics.jsonl
@@ -46,4 +48,6 @@ pub mod model_card; // a run -> README.md of its export
 pub mod proof; // an exported folder and what was trained -> that they are the same
 pub mod export; // a checkpoint -> a Hugging Face folder, proved
 pub mod convert; // a Hugging Face folder -> another kind of number, other files
+pub mod warp; // logits -> the distribution that the next token is drawn from
 pub mod sample; // prompts -> answers
+pub mod report; // a list of prompts -> a report to read

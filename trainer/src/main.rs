@@ -12,7 +12,8 @@ use trainer::config::Config;
 use trainer::init::Preset;
 use trainer::llama_config::LlamaConfig;
 use trainer::train::train;
-use trainer::{convert, export, hf_tokenizer, init, sample};
+use trainer::warp::Warp;
+use trainer::{convert, export, hf_tokenizer, init, report, sample};
 
 /// Fine-tunes a Llama on token shards.
 #[derive(Parser)]
@@ -38,6 +39,9 @@ enum Command {
         /// Save and stop after so many steps in all; the same command without it goes on
         #[arg(long, value_name = "STEP")]
         stop_after: Option<u64>,
+        /// Go on from a checkpoint even if settings, base model or shards are others than before
+        #[arg(long)]
+        force_resume: bool,
     },
     /// Make a base model with random weights, of any shape
     Init(InitArgs),
@@ -174,19 +178,37 @@ struct SampleArgs {
     #[arg(value_name = "MODEL")]
     model: PathBuf,
     /// What to ask
-    #[arg(long, value_name = "TEXT", required_unless_present = "prompts")]
+    #[arg(long, value_name = "TEXT", required_unless_present_any = ["prompts", "report", "chat"])]
     prompt: Option<String>,
     /// A system message before it
-    #[arg(long, value_name = "TEXT", requires = "prompt")]
+    #[arg(long, value_name = "TEXT", conflicts_with_all = ["prompts", "report"])]
     system: Option<String>,
+    /// A conversation in the terminal; an empty line ends it
+    #[arg(long, conflicts_with_all = ["prompt", "prompts", "report", "out"])]
+    chat: bool,
+    /// Answer each prompt of a file, a JSON text a line, in the three ways of Open-Assistant's sampling reports, and write
+    /// such a report to `--out`, with a page to read beside it
+    #[arg(
+        long,
+        value_name = "FILE",
+        requires = "out",
+        conflicts_with_all = ["prompt", "prompts", "temperature", "top_p", "top_k", "repetition_penalty"]
+    )]
+    report: Option<PathBuf>,
+    /// Answers of each way that draws, in a report
+    #[arg(long, value_name = "N", default_value_t = 2, requires = "report", value_parser = clap::value_parser!(u32).range(1..))]
+    num_samples: u32,
     /// Many prompts: lines such as {"messages": [{"role": "user", "content": "..."}], "answer": "..."}
     #[arg(long, value_name = "FILE", conflicts_with = "prompt")]
     prompts: Option<PathBuf>,
     /// Where the lines go, with an `output` each [default: standard output]
-    #[arg(long, value_name = "FILE", requires = "prompts", conflicts_with = "prompt")]
+    #[arg(long, value_name = "FILE", conflicts_with = "prompt")]
     out: Option<PathBuf>,
+    /// Prompts of the same length that are answered together
+    #[arg(long, value_name = "N", default_value_t = 8, requires = "prompts", value_parser = clap::value_parser!(u32).range(1..))]
+    batch: u32,
     /// The longest answer, in tokens
-    #[arg(long, value_name = "N", default_value_t = 256, value_parser = clap::value_parser!(u32).range(1..))]
+    #[arg(long, value_name = "N", default_value_t = 400, value_parser = clap::value_parser!(u32).range(1..))]
     max_new_tokens: u32,
     /// 0 takes the most probable token; above, tokens are drawn
     #[arg(long, value_name = "T", default_value_t = 0.0, value_parser = from_zero)]
@@ -197,9 +219,12 @@ struct SampleArgs {
     /// Draw among so many most probable tokens; 0 for all
     #[arg(long, value_name = "K", default_value_t = 0)]
     top_k: u32,
+    /// Above 1, tokens that were there before are less probable
+    #[arg(long, value_name = "X", default_value_t = 1.0, value_parser = above_zero)]
+    repetition_penalty: f64,
     /// Seeds the draws
     #[arg(long, value_name = "N", default_value_t = 0)]
-    seed: i64,
+    seed: u64,
 }
 
 #[derive(Clone, Copy, ValueEnum)]
@@ -256,10 +281,11 @@ fn number(text: &str, fits: fn(f64) -> bool, expected: &str) -> Result<f64, Stri
 
 fn run(command: Command) -> Result<()> {
     match command {
-        Command::Train { config: path, set, out, stop_after } => {
+        Command::Train { config: path, set, out, stop_after, force_resume } => {
             let config = Config::read(&path, &set)?;
             let name = path.file_stem().map_or_else(|| "run".into(), PathBuf::from);
-            train(config, &out.unwrap_or_else(|| PathBuf::from("runs").join(name)), stop_after)
+            let out = out.unwrap_or_else(|| PathBuf::from("runs").join(name));
+            train(config, &out, stop_after, force_resume)
         }
         Command::Init(args) => init(args),
         Command::Export { from, out, vocab, files } => {
@@ -315,15 +341,31 @@ fn shape(args: &InitArgs) -> Result<LlamaConfig> {
 }
 
 fn sample(args: SampleArgs) -> Result<()> {
-    let options = sample::Options {
-        max_new_tokens: usize::try_from(args.max_new_tokens).unwrap_or(usize::MAX),
+    let max_new_tokens = usize::try_from(args.max_new_tokens).unwrap_or(usize::MAX);
+    let warp = Warp {
         temperature: args.temperature,
-        top_p: args.top_p,
         top_k: args.top_k.into(),
-        seed: args.seed,
+        top_p: args.top_p,
+        repetition_penalty: args.repetition_penalty,
+        min_new_tokens: 0,
     };
+    let options = sample::Options { warp, max_new_tokens, seed: args.seed };
+    if let (Some(prompts), Some(out)) = (&args.report, &args.out) {
+        let options = report::Options {
+            max_new_tokens,
+            num_samples: args.num_samples.into(),
+            seed: args.seed,
+        };
+        return report::report(&args.model, prompts, out, &options);
+    }
+    if args.chat {
+        return sample::chat(&args.model, args.system, options);
+    }
     match (args.prompts, args.prompt) {
-        (Some(prompts), _) => sample::many(&args.model, &prompts, args.out.as_deref(), options),
+        (Some(prompts), _) => {
+            let batch = usize::try_from(args.batch).unwrap_or(usize::MAX);
+            sample::many(&args.model, &prompts, args.out.as_deref(), batch, options)
+        }
         (None, prompt) => {
             sample::one(&args.model, args.system, prompt.unwrap_or_default(), options)
         }

@@ -52,7 +52,7 @@ pub fn logits(
         for x_btd in &mut hidden {
             cli::interrupt::check()?;
             let rope = model.rope(0, x_btd.size()[1]);
-            *x_btd = model.block(0, x_btd, &rope, Context::Rows);
+            *x_btd = model.block(0, x_btd, &rope, Context::Rows, None);
         }
     }
     let logits = hidden

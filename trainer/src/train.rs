@@ -1,25 +1,29 @@
 //! The loop: steps, evaluations, checkpoints, lines on the console, and a safe end whenever it is asked for.
 
 use std::path::{Path, PathBuf};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
 use cli::{BadInput, Interrupted, Progress, Yaml, bail_input, print};
 use serde_json::Value;
 use tch::Device;
 
-use crate::checkpoint;
+use crate::checkpoint::{self, About, Keep, Snapshot};
 use crate::config::{CheckpointConfig, Config, Precision};
 use crate::evaluate::{Evaluation, Prediction};
 use crate::logbook::Logbook;
 use crate::metrics::{self, Line};
+use crate::origin;
 use crate::run::{Run, Step};
 use crate::run_folder::RunFolder;
+use crate::saver::{self, Saved, Saver};
 
 /// Trains, from the newest checkpoint in `out` if there is one, until the run is complete, a signal comes, or
 /// `stop_after` steps are made in all. In each case the run is saved, unless it is diverging: then its older
 /// checkpoints are worth more than a new one.
-pub fn train(config: Config, out: &Path, stop_after: Option<u64>) -> Result<()> {
+///
+/// `force` resumes also where the configuration, the base or the shards are others than before.
+pub fn train(config: Config, out: &Path, stop_after: Option<u64>, force: bool) -> Result<()> {
     // What is there is taken before anything is loaded; a new folder comes into being once everything fits.
     let taken = RunFolder::take(out)?;
     let mut run = Run::open(config)?;
@@ -34,12 +38,13 @@ pub fn train(config: Config, out: &Path, stop_after: Option<u64>) -> Result<()> 
     if let Some(remark) = checkpoint::cut_short(out)? {
         print::note(format!("warning: {remark}"));
     }
+    let mut origin = origin::Hashing::start(&run.config)?;
     let newest = checkpoint::latest(out)?;
-    settle_config(&run.config, out, newest.is_some())?;
+    settle_config(&run.config, out, newest.is_some(), force)?;
     if let Some(newest) = &newest {
-        run.state = checkpoint::load(newest, &mut run.model, &mut run.optimizer.moments)?;
-        print::note(format!("resuming after step {} from {}", run.state.step, newest.display()));
+        resume(&mut run, newest, &mut origin, force)?;
     }
+    let saver = Saver::new(out, most_checkpoints(&run), run.model.numel())?;
     print::note(describe(&run));
     let logbook = Logbook::open(out, &run.config, run.state.step)?;
     let first = run.state.step;
@@ -47,6 +52,8 @@ pub fn train(config: Config, out: &Path, stop_after: Option<u64>) -> Result<()> 
         run,
         out,
         logbook,
+        saver,
+        origin,
         newest,
         validation: None,
         seconds: Default::default(),
@@ -67,6 +74,8 @@ struct Training<'a> {
     run: Run,
     out: &'a Path,
     logbook: Logbook,
+    saver: Saver,
+    origin: origin::Hashing,
     /// The newest checkpoint on disk.
     newest: Option<PathBuf>,
     /// The last evaluation.
@@ -101,6 +110,10 @@ impl Training<'_> {
             {
                 break;
             }
+            if let Some(saved) = self.saver.look()? {
+                progress.note(describe_saved(&saved));
+                self.newest = Some(saved.path);
+            }
             let step = self.run.step()?;
             let number = self.run.state.step;
             self.seconds.0 += step.seconds.0;
@@ -130,6 +143,7 @@ impl Training<'_> {
             progress.inc(1);
         }
         progress.finish();
+        self.settle()?;
         if self.not_finite.length > 0 {
             let diverged = self.diverged();
             if cli::interrupt::requested() {
@@ -143,9 +157,10 @@ impl Training<'_> {
             return Err(Interrupted.into());
         }
         // A run that stands where its newest checkpoint does is saved already.
-        if saved != self.run.state.step || self.newest.is_none() {
+        if saved != self.run.state.step || self.run.state.step == 0 {
             self.save()?;
         }
+        self.settle()?;
         Ok(self.run.state.step < steps && !self.run.ends_early())
     }
 
@@ -216,17 +231,32 @@ impl Training<'_> {
         Ok(Some(loss))
     }
 
+    /// Waits until what was saved is on the disk.
+    fn settle(&mut self) -> Result<()> {
+        if let Some(saved) = self.saver.finish()? {
+            self.newest = Some(saved.path);
+        }
+        Ok(())
+    }
+
     fn save(&mut self) -> Result<()> {
+        self.settle()?;
         // The update of the last step can have broken what its loss did not show yet.
         if self.run.broken_parameter().is_some() {
             bail!(self.diverged());
         }
+        let started = Instant::now();
         let Run { config, model, optimizer, state, .. } = &self.run;
-        let CheckpointConfig { keep, keep_best, .. } = config.checkpoint;
+        let CheckpointConfig { keep, keep_every, keep_best, .. } = config.checkpoint;
         let best = state.best.filter(|_| keep_best).map(|best| best.step);
-        let saved = checkpoint::save(self.out, keep, best, model, &optimizer.moments, state)?;
-        self.newest = Some(saved);
-        Ok(())
+        let about = About {
+            state: *state,
+            config: serde_json::to_value(config)?,
+            origin: self.origin.get()?.clone(),
+        };
+        let snapshot = Snapshot::take(model, &optimizer.moments, about);
+        let keep = Keep { last: keep, every: keep_every, best };
+        self.saver.save(snapshot, keep, started.elapsed())
     }
 
     /// Says how it ended and what to do next.
@@ -321,20 +351,76 @@ fn describe(run: &Run) -> String {
     )
 }
 
-/// Writes the resolved configuration beside the results; a run that is resumed must be the same run.
-fn settle_config(config: &Config, out: &Path, resumes: bool) -> Result<()> {
+/// A few words about a checkpoint that is on the disk.
+fn describe_saved(saved: &Saved) -> String {
+    format!(
+        "saved {}: {} in {:.1} s, while training went on after {:.3} s",
+        saved.path.display(),
+        saver::shown(saved.bytes),
+        saved.writing.as_secs_f64(),
+        saved.pause.as_secs_f64(),
+    )
+}
+
+/// How many checkpoints of this run are on the disk at most, one that is being written included.
+fn most_checkpoints(run: &Run) -> u64 {
+    let CheckpointConfig { every, keep, keep_every, keep_best } = run.config.checkpoint;
+    let evaluations = run.config.evaluate.as_ref().filter(|_| keep_best);
+    let made = every.map_or(0, |every| run.steps / every)
+        + evaluations.map_or(0, |evaluate| run.steps / evaluate.every)
+        + 1;
+    let kept_by_step = keep_every.map_or(0, |every| run.steps / every);
+    (keep as u64 + kept_by_step + u64::from(keep_best)).min(made) + 1
+}
+
+/// Brings a run to where a checkpoint has it, and says what comes next.
+fn resume(run: &mut Run, newest: &Path, origin: &mut origin::Hashing, force: bool) -> Result<()> {
+    let record = checkpoint::open(newest)?;
+    let changed = origin::differences(record.origin(), origin.get()?);
+    if !changed.is_empty() && !force {
+        bail_input!(
+            "`{}` was trained from other files: {}\n\
+             hint: put back what was there, give another folder with `--out`, or go on all the same with `--force-resume`",
+            newest.display(),
+            changed.join(", ")
+        );
+    }
+    for changed in changed {
+        print::note(format!("warning: {changed}, and the run goes on as it was told to"));
+    }
+    checkpoint::load(newest, &record, &mut run.model, &mut run.optimizer.moments)?;
+    run.state = record.state();
+    let step = run.state.step;
+    let mut line = format!("resuming after step {step} from {}", newest.display());
+    if step < run.steps {
+        let first = step * run.config.batch.global as u64;
+        line += &format!("; step {} begins with sample {}", step + 1, first + 1);
+    }
+    print::note(line);
+    Ok(())
+}
+
+/// Writes the resolved configuration beside the results; a run that is resumed must be the same run. What may change
+/// on its way is taken, and said.
+fn settle_config(config: &Config, out: &Path, resumes: bool, force: bool) -> Result<()> {
     let path = out.join("config.yaml");
     if resumes && path.exists() {
         let before: Config = Yaml::open(&path).and_then(|yaml| yaml.parse()).bad_input()?;
-        let changed = differences(&before, config)?;
-        if !changed.is_empty() {
+        let (allowed, refused) = differences(&before, config)?;
+        if !refused.is_empty() && !force {
             bail_input!(
                 "`{}` holds a run with other settings: {}\n\
-                 hint: resume with the settings in `{}`, or give another folder with `--out`",
+                 hint: resume with the settings in `{}`, give another folder with `--out`, or go on all the same with `--force-resume`",
                 out.display(),
-                changed.join(", "),
+                refused.join(", "),
                 path.display(),
             );
+        }
+        for changed in refused {
+            print::note(format!("warning: {changed}, as `--force-resume` tells"));
+        }
+        for changed in allowed {
+            print::note(format!("from here on, {changed}"));
         }
     }
     let text = serde_saphyr::to_string(config).context("writing the configuration")?;
@@ -342,28 +428,33 @@ fn settle_config(config: &Config, out: &Path, resumes: bool) -> Result<()> {
     Ok(shards::atomic::write(&path, format!("{header}{text}").as_bytes())?)
 }
 
-/// The keys by which two configurations differ, as `key: before -> now`, apart from those that a run may change on its
-/// way without being another run.
-fn differences(before: &Config, now: &Config) -> Result<Vec<String>> {
-    let (before, now) = (serde_json::to_value(before)?, serde_json::to_value(now)?);
+/// What may change while a run is under way: how long it goes on and how the rate goes down, what is looked at and
+/// saved, and how it is computed. Everything else makes another run of it.
+const MAY_CHANGE: [&str; 12] = [
+    "steps",
+    "epochs",
+    "schedule.kind",
+    "schedule.decay_steps",
+    "optimizer.min_lr",
+    "evaluate",
+    "stop_after_skipped",
+    "checkpoint",
+    "logging",
+    "recompute",
+    "device",
+    "threads",
+];
+
+/// The keys by which two configurations differ, as `key: before -> now`: those that may, and those that may not.
+fn differences(before: &Config, now: &Config) -> Result<(Vec<String>, Vec<String>)> {
     let mut changed = Vec::new();
-    for key in [
-        "model",
-        "data",
-        "batch",
-        "steps",
-        "epochs",
-        "seed",
-        "precision",
-        "loss",
-        "noise",
-        "compat",
-        "optimizer",
-        "schedule",
-    ] {
-        compare(key, &before[key], &now[key], &mut changed);
-    }
-    Ok(changed)
+    compare("", &serde_json::to_value(before)?, &serde_json::to_value(now)?, &mut changed);
+    Ok(changed.into_iter().partition(|changed| {
+        let key = changed.trim_start_matches('`').split('`').next().unwrap_or_default();
+        MAY_CHANGE.iter().any(|it| {
+            key.strip_prefix(it).is_some_and(|rest| rest.is_empty() || rest.starts_with('.'))
+        })
+    }))
 }
 
 fn compare(key: &str, before: &Value, now: &Value, changed: &mut Vec<String>) {
@@ -376,7 +467,8 @@ fn compare(key: &str, before: &Value, now: &Value, changed: &mut Vec<String>) {
                 group.get(key).cloned().unwrap_or_default()
             };
             for part in keys {
-                compare(&format!("{key}.{part}"), &at(before, part), &at(now, part), changed);
+                let name = if key.is_empty() { part.clone() } else { format!("{key}.{part}") };
+                compare(&name, &at(before, part), &at(now, part), changed);
             }
         }
         _ if before != now => {

@@ -46,8 +46,8 @@ fn transformers_has_our_logits_our_ids_and_our_answer() {
     let tokenizer = hf_tokenizer::open_folder(&folder).unwrap();
     let mut model = Model::zeros(LlamaConfig::read(&folder).unwrap(), Kind::Float, Device::Cpu);
     weights::load(&folder, &mut model).unwrap();
-    let options = Options { max_new_tokens: 24, temperature: 0.0, top_p: 1.0, top_k: 0, seed: 0 };
-    let sampler = Sampler::open(&folder, options).unwrap();
+    let options = Options { max_new_tokens: 24, ..Options::default() };
+    let sampler = Sampler::open(&folder).unwrap();
     let texts = [
         "3 + 1?",
         "",
@@ -75,7 +75,7 @@ fn transformers_has_our_logits_our_ids_and_our_answer() {
                 ],
                 "ids": ids,
                 "last_logits": last,
-                "answer": sampler.answer(&conversation, |_| Ok(())).unwrap().ids,
+                "answer": sampler.answer(&conversation, &options, |_| Ok(())).unwrap().ids,
             })
         })
         .collect();

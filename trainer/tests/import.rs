@@ -7,7 +7,7 @@ use std::path::Path;
 use std::process::Command;
 
 use python::python;
-use serde_json::Value;
+use serde_json::{Value, json};
 use tch::{Device, Kind, Tensor};
 use tiny_run::{TinyRun, fails, succeeds};
 use trainer::llama_config::LlamaConfig;
@@ -80,4 +80,52 @@ fn what_transformers_and_pytorch_saved_has_the_same_logits_here() {
         shards::atomic::write(&path, &whole[..end]).expect("written");
         fails(&mut convert("bin", &["--force"]), 2, &["pytorch_model.bin"]);
     }
+}
+
+/// A model of 400 MB in `f32`, as a sparse file, of which a conversion must hold only a small part in memory of its own.
+/// (Mapped pages of the file are not: the system takes them back whenever it needs them.)
+#[test]
+fn a_conversion_holds_a_small_part_of_the_model() {
+    let run = TinyRun::new(1, "");
+    let config = LlamaConfig::from_json(&json!({
+        "model_type": "llama", "vocab_size": 64, "hidden_size": 256, "intermediate_size": 1024,
+        "num_hidden_layers": 100, "num_attention_heads": 4,
+    }));
+    let config = config.expect("a Llama");
+    let folder = run.path("sparse");
+    fs_err::create_dir(&folder).expect("new");
+    let config_json = config.to_json(Kind::Float);
+    shards::atomic::write_json(&folder.join("config.json"), &config_json).expect("written");
+    let (mut header, mut end) = (serde_json::Map::new(), 0);
+    for spec in trainer::params::unit_specs(&config).iter().flat_map(|unit| &unit.params) {
+        let start = end;
+        end += spec.numel() * 4;
+        let info = json!({"dtype": "F32", "shape": spec.shape, "data_offsets": [start, end]});
+        header.insert(spec.name.clone(), info);
+    }
+    assert!(end > 400_000_000);
+    let mut header = Value::Object(header).to_string().into_bytes();
+    header.resize(header.len().next_multiple_of(8), b' ');
+    let path = folder.join("model.safetensors");
+    let length = header.len() as u64;
+    let head = [&length.to_le_bytes()[..], &header].concat();
+    shards::atomic::write(&path, &head).expect("written");
+    let file = fs_err::OpenOptions::new().write(true).open(&path).expect("just written");
+    file.set_len(8 + length + end.cast_unsigned()).expect("sparse");
+
+    let mut convert = run.command("convert");
+    let convert = convert.args(["sparse", "--out", "half", "--dtype", "bf16"]);
+    let mut child = convert.spawn().expect("the program starts");
+    let status = std::path::PathBuf::from(format!("/proc/{}/status", child.id()));
+    let mut most = 0_u64;
+    while child.try_wait().expect("a child").is_none() {
+        let text = fs_err::read_to_string(&status).unwrap_or_default();
+        let own = text.lines().find_map(|line| line.strip_prefix("RssAnon:"));
+        let own = own.and_then(|it| it.trim().strip_suffix(" kB")?.trim().parse::<u64>().ok());
+        most = most.max(own.unwrap_or_default());
+        std::thread::sleep(std::time::Duration::from_millis(5));
+    }
+    assert!(child.wait().expect("a child").success());
+    // libtorch alone takes some 50 MB.
+    assert!(most > 0 && most < 150_000, "{most} kB");
 }

@@ -6,8 +6,7 @@ use fs_err as fs;
 use serde_json::Value;
 use tiny_run::{TinyRun, fails, succeeds};
 
-const FILES: [&str; 4] =
-    ["model.safetensors", "exp_avg.safetensors", "exp_avg_sq.safetensors", "checkpoint.json"];
+const FILES: [&str; 3] = ["model.safetensors", "exp_avg.safetensors", "exp_avg_sq.safetensors"];
 
 /// What a run measured, without the times.
 fn metrics(run: &TinyRun, out: &str) -> Vec<Value> {
@@ -27,6 +26,14 @@ fn check_same(run: &TinyRun, a: &str, b: &str) {
         let in_checkpoint = |out: &str| run.bytes(format!("{out}/checkpoints/step-0000008/{file}"));
         assert!(in_checkpoint(a) == in_checkpoint(b), "{file} differs between `{a}` and `{b}`");
     }
+    let record = |out: &str| {
+        let bytes = run.bytes(format!("{out}/checkpoints/step-0000008/checkpoint.json"));
+        let mut record: Value = serde_json::from_slice(&bytes).expect("JSON");
+        // What is computed twice, on how many threads and where to is said there too.
+        record.as_object_mut().expect("an object").remove("config");
+        record
+    };
+    assert_eq!(record(a), record(b));
     assert_eq!(metrics(run, a), metrics(run, b));
 }
 
@@ -126,15 +133,85 @@ fn a_damaged_checkpoint_is_named_and_so_is_the_one_to_go_on_from() {
 }
 
 #[test]
-fn only_the_newest_checkpoints_are_kept() {
+fn what_may_change_on_the_way_is_said_and_what_may_not_is_refused() {
+    let run = TinyRun::new(8, "");
+    succeeds(&mut run.train("run", &["--stop-after", "3"]));
+    let said = |more: &[&str]| {
+        let output = succeeds(&mut run.train("run", more));
+        String::from_utf8_lossy(&output.stderr).into_owned()
+    };
+    fails(
+        &mut run.train("run", &["--set", "batch.micro=2", "--set", "logging.every=2"]),
+        2,
+        &["`batch.micro`: 4 -> 2\nhint: ", "--force-resume"],
+    );
+    let longer = said(&["--set", "steps=9", "--stop-after", "4"]);
+    for words in [
+        "from here on, `steps`: 8 -> 9",
+        "resuming after step 3 from run/checkpoints/step-0000003; step 4 begins with sample 25",
+    ] {
+        assert!(longer.contains(words), "`{words}` is not in:\n{longer}");
+    }
+    let forced = ["--set", "batch.micro=2", "--stop-after", "5", "--force-resume"];
+    let forced = said(&forced);
+    let warning = "warning: `batch.micro`: 4 -> 2, as `--force-resume` tells";
+    assert!(forced.contains(warning), "{forced}");
+
+    // Other shards under the same name.
+    let path = run.path("shards/tiny-train-text.bin");
+    let mut bytes = fs::read(&path).expect("read");
+    bytes.swap(40, 42);
+    shards::atomic::write(&path, &bytes).expect("written");
+    let same = ["--set", "batch.micro=2"];
+    let words = ["was trained from other files", "tiny-train-text.bin` has another content"];
+    fails(&mut run.train("run", &same), 2, &words);
+}
+
+#[test]
+fn a_save_that_failed_behind_the_training_ends_the_run_and_says_so() {
+    let run = TinyRun::new(30, "checkpoint: {every: 2}\n");
+    succeeds(&mut run.train("run", &["--stop-after", "2"]));
+    // A file where the next checkpoint would come to stand.
+    let blocked = run.path("run/checkpoints/step-0000004");
+    shards::atomic::write(&blocked, b"no folder").expect("written");
+    let words = [
+        "error: saving `run/checkpoints/step-0000004` failed; what was saved before is still there",
+        "warning: `run/checkpoints/step-0000004` has no `checkpoint.json`",
+    ];
+    fails(&mut run.train("run", &[]), 1, &words);
+    fs::remove_file(&blocked).expect("removed");
+    succeeds(&mut run.train("run", &["--stop-after", "4"]));
+}
+
+#[test]
+fn a_part_of_another_run_is_found() {
+    let run = TinyRun::new(3, "");
+    succeeds(&mut run.train("a", &["--stop-after", "2"]));
+    succeeds(&mut run.train("b", &["--stop-after", "2", "--set", "seed=5"]));
+    let part = "checkpoints/step-0000002/exp_avg.safetensors";
+    let other = run.bytes(format!("b/{part}"));
+    shards::atomic::write(&run.path(format!("a/{part}")), &other).expect("written");
+    fails(&mut run.train("a", &[]), 2, &["exp_avg.safetensors` was changed after it was written"]);
+}
+
+#[test]
+fn only_the_checkpoints_that_were_asked_for_are_kept() {
+    let run = TinyRun::new(8, "checkpoint: {every: 2, keep: 1, keep_every: 4}\n");
+    succeeds(&mut run.train("run", &[]));
+    check_kept(&run, &["step-0000004", "step-0000008"]);
     let run = TinyRun::new(8, "checkpoint: {every: 2, keep: 2}\n");
     succeeds(&mut run.train("run", &[]));
+    check_kept(&run, &["step-0000006", "step-0000008"]);
+}
+
+#[track_caller]
+fn check_kept(run: &TinyRun, expected: &[&str]) {
     let entries = fs::read_dir(run.path("run/checkpoints")).expect("a folder");
     let mut names: Vec<_> = entries
         .map(|entry| entry.expect("an entry").file_name().into_string().expect("a name"))
         .collect();
     names.sort();
-    assert_eq!(names, ["step-0000006", "step-0000008"]);
+    assert_eq!(names, expected);
 }
 
 #[test]

@@ -437,11 +437,14 @@ pub struct CheckpointConfig {
     /// Whether the run is also saved at each evaluation with the lowest loss so far, and the best of these stays on disk
     /// besides the newest.
     pub keep_best: bool,
+    /// Checkpoints of steps that this divides stay on disk as well.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub keep_every: Option<u64>,
 }
 
 impl Default for CheckpointConfig {
     fn default() -> Self {
-        Self { every: None, keep: 2, keep_best: false }
+        Self { every: None, keep: 2, keep_every: None, keep_best: false }
     }
 }
 
