@@ -42,6 +42,7 @@ impl Cuts {
 
     /// Bit i says whether to cut behind byte i.
     #[inline]
+    #[expect(clippy::cast_possible_truncation, reason = "two bytes of eight")]
     pub(crate) fn mask(&self, block: &[u8; BLOCK + 1]) -> u64 {
         let mut mask = 0;
         for start in (0..BLOCK).step_by(8) {

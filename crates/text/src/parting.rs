@@ -6,7 +6,7 @@
 
 #![expect(
     clippy::cast_possible_truncation,
-    reason = "places are below 4 GiB (`PartEncoder` sees to it); two bytes of a head"
+    reason = "places are below 4 GiB (`PartEncoder` sees to it), lines fewer"
 )]
 
 use crate::blank_form::BlankForm;
