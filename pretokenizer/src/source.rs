@@ -11,6 +11,7 @@ pub mod content; // path -> bytes, unpacked, from the first to the last
 pub mod json; // bytes -> blocks of rows, one slice per row
 pub mod columns; // parquet and arrow -> batches, one JSON value per row
 pub mod rows; // blocks and batches -> typed rows, in parallel
+pub mod hub; // a dataset of the Hugging Face hub -> a folder of its files
 pub mod repository; // `org/name` -> the files of a split
 pub mod locations; // what `path` says -> files
 

@@ -1,6 +1,7 @@
 //! Text: conversations to turns, turns to token ids, and ids back to text.
 //!
 //! ```text
+//! Conversation --chatml, or template--> text with roles --ends--> ids with roles
 //! Conversation --chatml--> Segment { role, text } --special--> stretches without special strings
 //!     --cuts--> parts --part_cache, else scan or seams--> ids --decode--> text
 //! ```

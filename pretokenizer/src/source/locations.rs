@@ -5,7 +5,7 @@
 //! | a file | itself |
 //! | a pattern with `*`, `?` or `[..]` | those that it matches, sorted by name |
 //! | a folder | those of the split, as in a dataset of the Hugging Face hub |
-//! | `org/name`, or `hf://datasets/org/name` | the same, of the dataset, where it is found |
+//! | `org/name`, or `hf://datasets/org/name` | the same, of the dataset: from the cache of Hugging Face, or fetched |
 
 use std::path::{Path, PathBuf};
 
@@ -22,11 +22,20 @@ pub fn files(paths: &[String], split: &str) -> anyhow::Result<Vec<PathBuf>> {
             files.push(PathBuf::from(path));
         } else if path.contains(['*', '?', '[']) {
             files.extend(matching(path)?);
+        } else if !Path::new(path).is_dir() && !is_dataset(path) {
+            bail_input!(
+                "`path: {path}`: there is no such file or folder\nhint: a path starts at the working folder; a dataset of the hub is called `org/name`"
+            );
         } else {
             files.extend(repository::split_files(path, split)?);
         }
     }
     Ok(files)
+}
+
+/// Whether this can be a dataset, and is no mistyped file.
+fn is_dataset(path: &str) -> bool {
+    path.split('/').count() == 2 && !repository::is_data(path)
 }
 
 fn matching(pattern: &str) -> anyhow::Result<Vec<PathBuf>> {

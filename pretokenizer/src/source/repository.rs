@@ -1,14 +1,14 @@
 //! A Hugging Face dataset name -> the files of one split.
 //!
-//! The name is a folder below the working directory, as `datasets.load_dataset` takes it too, or a dataset that
-//! `huggingface_hub` has fetched: `datasets--org--name` in `HF_HUB_CACHE`, else in `HF_HOME/hub`, else in
-//! `~/.cache/huggingface/hub`; of its snapshots the one that `refs/main` names. Which file belongs to
-//! which split, its name says, by the rules of `datasets` 2.14 (`data_files.py`): first `data/<split>-00000-of-00001.*`;
+//! The name is a folder below the working directory, as `datasets.load_dataset` takes it too, or a dataset of the hub
+//! ([`crate::source::hub`]). Which file belongs to which split, its name says, by the rules of `datasets` 2.14 (`data_files.py`): first `data/<split>-00000-of-00001.*`;
 //! else a keyword of the split between separators in the path; else everything is `train`.
 
 use std::path::{Path, PathBuf};
 
 use cli::{BadInput, bail_input};
+
+use crate::source::hub;
 
 /// What a dataset's files are called.
 const EXTENSIONS: [&str; 7] = ["json", "jsonl", "ndjson", "parquet", "arrow", "gz", "zst"];
@@ -81,34 +81,16 @@ fn folder(name: &str) -> anyhow::Result<PathBuf> {
     if is_local(name) {
         return Ok(PathBuf::from(name));
     }
-    match cached(name) {
-        Some(folder) => Ok(folder),
-        None => bail_input!(
-            "the dataset `{name}` is neither a folder below the working directory nor in the cache of Hugging Face\n\
-             hint: fetch it with `hf download --repo-type dataset {name} --local-dir {name}`"
-        ),
-    }
+    hub::folder(name, is_data)
 }
 
-/// The snapshot of a dataset that `huggingface_hub` fetched; another name than `org/name` has none.
-fn cached(name: &str) -> Option<PathBuf> {
-    let is_repository = name.split('/').count() == 2
-        && name.split('/').all(|part| !part.is_empty() && !part.starts_with('.'));
-    let dataset = hub_cache()?.join(format!("datasets--{}", name.replace('/', "--")));
-    if !is_repository || !dataset.is_dir() {
-        return None;
-    }
-    let commit = fs_err::read_to_string(dataset.join("refs/main")).ok()?;
-    Some(dataset.join("snapshots").join(commit.trim())).filter(|snapshot| snapshot.is_dir())
-}
-
-/// Where `huggingface_hub` keeps what it fetches.
-fn hub_cache() -> Option<PathBuf> {
-    let variable = |name| std::env::var_os(name).filter(|it| !it.is_empty()).map(PathBuf::from);
-    variable("HF_HUB_CACHE")
-        .or_else(|| Some(variable("HF_HOME")?.join("hub")))
-        .or_else(|| Some(variable("XDG_CACHE_HOME")?.join("huggingface/hub")))
-        .or_else(|| Some(variable("HOME")?.join(".cache/huggingface/hub")))
+/// Whether a file is called like one with data.
+#[must_use]
+pub fn is_data(file: &str) -> bool {
+    let is_hidden = |part: &str| part.starts_with(['.', '_']);
+    let extension = Path::new(file).extension();
+    !file.split('/').any(is_hidden)
+        && extension.is_some_and(|it| EXTENSIONS.iter().any(|e| it.eq_ignore_ascii_case(e)))
 }
 
 /// The data files below a folder, as relative paths with `/`, sorted; hidden ones do not count.
@@ -125,10 +107,7 @@ fn list(folder: &Path) -> anyhow::Result<Vec<String>> {
             let path = format!("{below}{name}");
             if entry.path().is_dir() {
                 folders.push(path + "/");
-            } else if Path::new(&name)
-                .extension()
-                .is_some_and(|it| EXTENSIONS.iter().any(|e| it.eq_ignore_ascii_case(e)))
-            {
+            } else if is_data(&name) {
                 found.push(path);
             }
         }

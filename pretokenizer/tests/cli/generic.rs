@@ -145,6 +145,13 @@ fn mistakes_name_the_key_and_what_there_is() {
     "#]],
     );
     check(
+        "messages: {name: m, path: n.jsonl}",
+        &expect![[r#"
+        Some(2): error: configs/a.yaml:2:14: `m`: `path: n.jsonl`: there is no such file or folder
+        hint: a path starts at the working folder; a dataset of the hub is called `org/name`
+    "#]],
+    );
+    check(
         "messages: {name: m, pth: m.jsonl}",
         &expect![[r#"
         Some(2): error: configs/a.yaml:2:34: unknown key `pth`

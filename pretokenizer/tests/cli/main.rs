@@ -6,5 +6,6 @@ mod demo; // the demo datamix
 mod orca; // both schemas of orca-chat and bestofmegacode
 mod texts; // given as something else
 mod generic; // columns that the datamix names, and chat templates
+mod hub; // datasets that are fetched
 mod output_folder; // whole, or not there
 mod bad_input; // what a user gets wrong
