@@ -61,6 +61,8 @@ pub struct Counts {
     pub documents: u64,
     /// Tokens that the model reads.
     pub tokens: u64,
+    /// Their squared numbers a document, summed up: what attention grows with.
+    pub squared_lengths: u64,
     /// Places that the model computes, padding included.
     pub places: u64,
     /// Tokens that are learned.
@@ -88,6 +90,7 @@ impl AddAssign for Counts {
     fn add_assign(&mut self, other: Self) {
         self.documents += other.documents;
         self.tokens += other.tokens;
+        self.squared_lengths += other.squared_lengths;
         self.places += other.places;
         self.supervised += other.supervised;
         self.weight += other.weight;
@@ -229,6 +232,7 @@ impl Batching {
             counts += Counts {
                 documents: 1,
                 tokens: *read as u64,
+                squared_lengths: (*read as u64).pow(2),
                 cut_documents: u64::from(sample.cut.tokens > 0),
                 cut_tokens: sample.cut.tokens,
                 cut_supervised: sample.cut.supervised,

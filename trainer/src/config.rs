@@ -122,6 +122,9 @@ impl Config {
             positive(key, value as u64)?;
         }
         positive("logging.every", self.logging.every)?;
+        if let Some(peak) = self.logging.peak_tflops {
+            above_zero("logging.peak_tflops", peak)?;
+        }
         positive("stop_after_skipped", self.stop_after_skipped)?;
         for (key, every) in [
             ("checkpoint.every", self.checkpoint.every),

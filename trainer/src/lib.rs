@@ -19,6 +19,7 @@ pub mod batch; // documents -> micro-batches of tensors, rows padded or packed
 pub mod noise; // where in a run and a model -> the noise that is added there
 pub mod loader; // the order -> micro-batches, ahead of time
 pub mod params; // the model's parameters, unit by unit, in flat buffers
+pub mod flops; // documents -> how much there is to compute
 pub mod stored; // files with tensors -> tensors by name, or parts of them
 pub mod weights; // stored tensors <-> parameters, safetensors files
 pub mod hf_tokenizer; // a tokenizer <-> its files in a Hugging Face folder

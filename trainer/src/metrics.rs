@@ -34,7 +34,18 @@ struct TrainLine<'a> {
     truncated_supervised_tokens: u64,
     seconds: f64,
     data_seconds: f64,
+    passes_seconds: f64,
+    update_seconds: f64,
     tokens_per_second: f64,
+    supervised_tokens_per_second: f64,
+    /// Model FLOPs, see `flops`.
+    flops_per_second: f64,
+    /// Their share of `logging.peak_tflops`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    mfu: Option<f64>,
+    /// The most that the process has had in main memory.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    peak_memory_mib: Option<f64>,
 }
 
 /// A line about an evaluation.
@@ -53,8 +64,11 @@ pub struct Line(Map<String, Value>);
 
 impl Line {
     /// What a step did.
-    pub fn train(number: u64, step: &Step) -> Self {
-        let (counts, seconds) = (step.counts, step.seconds.0.as_secs_f64());
+    ///
+    /// `peak_tflops` is what the hardware could do, in 10^12 operations a second.
+    pub fn train(number: u64, step: &Step, peak_tflops: Option<f64>) -> Self {
+        let (counts, seconds) = (step.counts, step.seconds.total().as_secs_f64());
+        let flops_per_second = step.flops / seconds;
         Self::of(&TrainLine {
             kind: "train",
             step: number,
@@ -73,8 +87,14 @@ impl Line {
             truncated_tokens: counts.cut_tokens,
             truncated_supervised_tokens: counts.cut_supervised,
             seconds,
-            data_seconds: step.seconds.1.as_secs_f64(),
+            data_seconds: step.seconds.data.as_secs_f64(),
+            passes_seconds: step.seconds.passes.as_secs_f64(),
+            update_seconds: step.seconds.update.as_secs_f64(),
             tokens_per_second: counts.tokens as f64 / seconds,
+            supervised_tokens_per_second: counts.supervised as f64 / seconds,
+            flops_per_second,
+            mfu: peak_tflops.map(|peak| flops_per_second / (peak * 1e12)),
+            peak_memory_mib: peak_memory(),
         })
     }
 
@@ -124,6 +144,14 @@ fn scalars(key: String, value: &Value, found: &mut Vec<(String, f64)>) {
         }
         _ => {}
     }
+}
+
+/// The most main memory that this process has had, in MiB, as Linux counts it.
+fn peak_memory() -> Option<f64> {
+    let status = fs::read_to_string("/proc/self/status").ok()?;
+    let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"))?;
+    let kibibytes: f64 = line.trim().strip_suffix("kB")?.trim().parse().ok()?;
+    Some(kibibytes / 1024.0)
 }
 
 /// Unix time in seconds.

@@ -17,6 +17,7 @@ use crate::batch::{Batcher, Batching, Counts, MicroBatch};
 use crate::config::{Config, NewRows, Precision, TooLongRule};
 use crate::device;
 use crate::evaluate::{Evaluation, evaluate};
+use crate::flops::ModelFlops;
 use crate::hf_tokenizer;
 use crate::learning::{Learning, LeftOut};
 use crate::llama_config::LlamaConfig;
@@ -48,6 +49,7 @@ pub struct Run {
     /// What the user should know before it starts, a line each.
     pub remarks: Vec<String>,
     gradients: Gradients,
+    flops: ModelFlops,
     schedule: Schedule,
     objective: Objective,
     train: Arc<Batcher>,
@@ -84,8 +86,28 @@ pub struct Step {
     pub counts: Counts,
     /// The first documents of the batch.
     pub first_documents: Vec<usize>,
-    /// How long it took, and how much of that to make the batches.
-    pub seconds: (Duration, Duration),
+    /// What the mathematics of it takes, in floating-point operations.
+    pub flops: f64,
+    /// How long it took.
+    pub seconds: Seconds,
+}
+
+/// How long the parts of a step took.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Seconds {
+    /// Waiting for the thread that makes micro-batches.
+    pub data: Duration,
+    /// The passes forward and backward.
+    pub passes: Duration,
+    /// The gradient's norm, clipping, and the update.
+    pub update: Duration,
+}
+
+impl Seconds {
+    /// All of it.
+    pub fn total(&self) -> Duration {
+        self.data + self.passes + self.update
+    }
 }
 
 impl Run {
@@ -147,6 +169,7 @@ impl Run {
             _ => weights::load(&config.model.base, &mut model)?,
         }
         Ok(Self {
+            flops: ModelFlops::of(&model.config),
             schedule: Schedule::new(&config.schedule, &config.optimizer, steps),
             optimizer: AdamW::new(config.optimizer.clone(), &model),
             gradients: Gradients::zeros(&model),
@@ -171,11 +194,12 @@ impl Run {
         let documents = &self.train_order[update * global..][..global];
         let first_documents = documents.iter().take(4).copied().collect();
         let batches = self.loader(update)?.take()?;
-        let loading = started.elapsed();
+        let data = started.elapsed();
 
         let mut counts = Counts::default();
         batches.iter().for_each(|batch| counts += batch.counts);
         let loss = self.accumulate(&batches)?;
+        let passes = started.elapsed() - data;
         let (grad_norm, clip) = self.gradients.norm(self.config.optimizer.clip_grad)?;
         let lr = self.schedule.lr(self.state.updates());
         let not_finite = !grad_norm.is_finite() || !loss.is_finite();
@@ -197,7 +221,8 @@ impl Run {
             not_finite,
             counts,
             first_documents,
-            seconds: (started.elapsed(), loading),
+            flops: self.flops.of_step(counts.tokens, counts.squared_lengths),
+            seconds: Seconds { data, passes, update: started.elapsed() - data - passes },
         })
     }
 

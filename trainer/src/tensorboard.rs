@@ -45,11 +45,10 @@ impl EventFile {
 
     /// Writes the numbers of a line.
     pub fn line(&mut self, line: &Line) -> io::Result<()> {
+        #[expect(clippy::cast_possible_truncation, reason = "TensorBoard's scalars are `f32`")]
         let values = line.scalars().into_iter().map(|(tag, number)| Value {
             tag,
-            // TensorBoard's scalars are `f32`.
-            #[expect(clippy::cast_possible_truncation, reason = "the format's precision")]
-            simple_value: number as f32,
+            content: Some(Content::SimpleValue(number as f32)),
         });
         let what = What::Summary(Summary { value: values.collect() });
         let step = i64::try_from(line.step()).unwrap_or(i64::MAX);
@@ -108,6 +107,13 @@ struct Summary {
 struct Value {
     #[prost(string, tag = "1")]
     tag: String,
+    #[prost(oneof = "Content", tags = "2")]
+    content: Option<Content>,
+}
+
+/// A choice in the format, so that a 0 is written like any other number.
+#[derive(Clone, PartialEq, Oneof)]
+enum Content {
     #[prost(float, tag = "2")]
-    simple_value: f32,
+    SimpleValue(f32),
 }

@@ -116,9 +116,9 @@ impl Training<'_> {
             }
             let step = self.run.step()?;
             let number = self.run.state.step;
-            self.seconds.0 += step.seconds.0;
-            self.seconds.1 += step.seconds.1;
-            self.logbook.line(Line::train(number, &step));
+            self.seconds.0 += step.seconds.total();
+            self.seconds.1 += step.seconds.data;
+            self.logbook.line(Line::train(number, &step, self.run.config.logging.peak_tflops));
             for warning in self.logbook.warnings() {
                 progress.note(format!("warning: {warning}"));
             }
@@ -316,7 +316,7 @@ fn describe_prediction(prediction: &Prediction) -> String {
 /// One line about a step.
 fn line(number: u64, steps: u64, step: &Step) -> String {
     let Step { loss, lr, grad_norm, counts, seconds, .. } = step;
-    let speed = counts.tokens as f64 / seconds.0.as_secs_f64();
+    let speed = counts.tokens as f64 / seconds.total().as_secs_f64();
     let mut line = format!(
         "step {number}/{steps}  loss {loss:.4}  lr {lr:.2e}  grad norm {grad_norm:.3}  {} tokens  {speed:.0} tokens/s",
         counts.tokens

@@ -13,8 +13,13 @@ fn metrics(run: &TinyRun, out: &str) -> Vec<Value> {
     let text = String::from_utf8(run.bytes(format!("{out}/metrics.jsonl"))).expect("text");
     let lines = text.lines().map(|line| {
         let mut line: Value = serde_json::from_str(line).expect("JSON");
-        let times = ["time", "seconds", "data_seconds", "tokens_per_second"];
-        line.as_object_mut().expect("an object").retain(|key, _| !times.contains(&key.as_str()));
+        let measured = |key: &str| {
+            key == "time"
+                || key == "peak_memory_mib"
+                || key.ends_with("seconds")
+                || key.ends_with("per_second")
+        };
+        line.as_object_mut().expect("an object").retain(|key, _| !measured(key));
         line
     });
     lines.collect()

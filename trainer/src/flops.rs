@@ -1,0 +1,79 @@
+//! A model and its documents' lengths -> floating-point operations of a training step.
+//!
+//! *Model FLOPs*, as in the PaLM paper's appendix B and in the throughput tables of Megatron-LM and LLM Foundry: what
+//! the mathematics needs, whatever a program computes twice or pads. A forward and backward pass take 6 operations per
+//! token and parameter of a matrix it is multiplied with (the embedding is looked up, so it does not count; the head
+//! does), and 12 per layer, query channel and token that it attends over. The convention counts all tokens of a document
+//! as attended over, also those that causality hides.
+
+use crate::llama_config::LlamaConfig;
+use crate::params::{UnitSpec, unit_specs};
+
+/// How much a model computes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ModelFlops {
+    /// Parameters that a token is multiplied with.
+    multiplied: i64,
+    /// Layers times query channels.
+    channels: i64,
+}
+
+impl ModelFlops {
+    /// Of a model of this shape.
+    pub fn of(config: &LlamaConfig) -> Self {
+        let all: i64 = unit_specs(config).iter().map(UnitSpec::numel).sum();
+        let embedding = config.vocab_size * config.hidden_size;
+        let channels = config.num_hidden_layers * config.num_attention_heads * config.head_dim;
+        Self { multiplied: all - embedding, channels }
+    }
+
+    /// Of a forward and backward pass over documents with so many tokens in all, whose squared lengths add up to this.
+    pub fn of_step(self, tokens: u64, squared_lengths: u64) -> f64 {
+        6.0 * self.multiplied as f64 * tokens as f64
+            + 12.0 * self.channels as f64 * squared_lengths as f64
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::llama_config::RopeScaling;
+
+    /// A CodeLlama's model FLOPs per token against its throughput at 100 % of a GPU's peak, in the table of published
+    /// throughputs that Megatron-LM's and LLM Foundry's figures were brought to (312 * 10^12 a second for an A100).
+    #[track_caller]
+    fn check(
+        [layers, hidden, inner, heads, kv_heads, vocab]: [i64; 6],
+        length: u64,
+        tokens_per_second: f64,
+    ) {
+        let config = LlamaConfig {
+            vocab_size: vocab,
+            hidden_size: hidden,
+            intermediate_size: inner,
+            num_hidden_layers: layers,
+            num_attention_heads: heads,
+            num_key_value_heads: kv_heads,
+            head_dim: 128,
+            max_position_embeddings: 16384,
+            rms_norm_eps: 1e-5,
+            rope_theta: 1e6,
+            rope_scaling: RopeScaling::Default,
+            initializer_range: 0.02,
+            bos_token_id: None,
+            eos_token_ids: Vec::new(),
+        };
+        let per_token = ModelFlops::of(&config).of_step(length, length * length) / length as f64;
+        let found = 312e12 / per_token;
+        // The table has whole tokens.
+        assert!((found - tokens_per_second).abs() < 0.6, "{found} is not {tokens_per_second}");
+    }
+
+    #[test]
+    fn a_whole_gpu_gives_the_published_tokens_per_second() {
+        check([40, 5120, 13824, 40, 40, 32016], 4096, 3579.0);
+        check([40, 5120, 13824, 40, 40, 32016], 16384, 2658.0);
+        check([32, 4096, 11008, 32, 32, 32016], 4096, 6770.0);
+        check([48, 8192, 22016, 64, 8, 32000], 4096, 1417.0);
+    }
+}
