@@ -46,10 +46,10 @@ impl EventFile {
     /// Writes the numbers of a line.
     pub fn line(&mut self, line: &Line) -> io::Result<()> {
         #[expect(clippy::cast_possible_truncation, reason = "TensorBoard's scalars are `f32`")]
-        let values = line.scalars().into_iter().map(|(tag, number)| Value {
-            tag,
-            content: Some(Content::SimpleValue(number as f32)),
-        });
+        let values = line
+            .scalars()
+            .into_iter()
+            .map(|(tag, number)| Value { tag, content: Some(Content::SimpleValue(number as f32)) });
         let what = What::Summary(Summary { value: values.collect() });
         let step = i64::try_from(line.step()).unwrap_or(i64::MAX);
         self.event(Event { wall_time: line.time(), step, what: Some(what) })
