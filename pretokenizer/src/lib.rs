@@ -28,3 +28,5 @@ pub mod statistics; // counts, and the reference's text of them
 mod target; // the folder to write, checked
 mod split_files; // the files of a split
 pub mod build; // a datamix -> a folder of shards
+pub mod folder; // a folder of shards, opened to be looked at
+pub mod verify; // a folder -> what is wrong with it

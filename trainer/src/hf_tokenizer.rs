@@ -32,38 +32,6 @@ pub fn file(folder: &Path) -> Option<PathBuf> {
     [MODEL, JSON].map(|name| folder.join(name)).into_iter().find(|path| path.exists())
 }
 
-/// Opens a tokenizer file, of either kind, and adds special tokens.
-pub fn open_with(file: &Path, extra: &[String]) -> Result<Tokenizer> {
-    let is_json = file.extension().is_some_and(|extension| extension == "json");
-    Ok(if is_json {
-        Tokenizer::hugging_face(file, extra)?
-    } else {
-        Tokenizer::sentencepiece(file, extra)?
-    })
-}
-
-/// Opens a tokenizer file so that exactly these special tokens have exactly these ids.
-pub fn open(file: &Path, special: &[(String, u32)]) -> Result<Tokenizer> {
-    // What the tokenizer registers by itself comes first; the others were asked for by the datamix.
-    let own = open_with(file, &[])?;
-    let extra: Vec<String> = special
-        .iter()
-        .filter(|(token, _)| own.special_id(token).is_none())
-        .map(|(token, _)| token.clone())
-        .collect();
-    let tokenizer = open_with(file, &extra)?;
-    for (token, id) in special {
-        let found = tokenizer.special_id(token);
-        if found != Some(*id) {
-            bail!(
-                "`{}` gives `{token}` the id {found:?}, but the model was trained with {id}",
-                file.display()
-            );
-        }
-    }
-    Ok(tokenizer)
-}
-
 /// Opens the tokenizer in a model's folder, with the special tokens that its configuration names.
 pub fn open_folder(folder: &Path) -> Result<Tokenizer> {
     let Some(file) = file(folder) else {
@@ -88,7 +56,7 @@ pub fn open_folder(folder: &Path) -> Result<Tokenizer> {
         // A base's own `<unk>` stands there too, but it is no special token of ours: typed, it is text.
         special.retain(|(token, _)| token != "<unk>");
     }
-    open(&file, &special)
+    Ok(Tokenizer::reopen(&file, &special)?)
 }
 
 /// Writes the files of a tokenizer into a folder.

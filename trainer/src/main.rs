@@ -13,7 +13,7 @@ use trainer::init::Preset;
 use trainer::llama_config::LlamaConfig;
 use trainer::train::train;
 use trainer::warp::Warp;
-use trainer::{convert, export, hf_tokenizer, init, report, sample};
+use trainer::{convert, export, init, report, sample};
 
 /// Fine-tunes a Llama on token shards.
 #[derive(Parser)]
@@ -301,7 +301,7 @@ fn run(command: Command) -> Result<()> {
 }
 
 fn init(args: InitArgs) -> Result<()> {
-    let open = |file: &PathBuf| hf_tokenizer::open_with(file, &args.extra_tokens).bad_input();
+    let open = |file: &PathBuf| Tokenizer::open(file, &args.extra_tokens).bad_input();
     let tokenizer = args.tokenizer.as_ref().map(open).transpose()?;
     let vocab_size = match &tokenizer {
         Some(tokenizer) => init::rows(tokenizer, args.pad_vocab_multiple)?,

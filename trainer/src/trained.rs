@@ -92,7 +92,7 @@ fn tokenizer(config: &Config, model: &LlamaConfig) -> Result<Option<Tokenizer>> 
     let Some(file) = hf_tokenizer::file(base) else { return Ok(None) };
     let tokenizer = match Manifest::of_shards(&config.data.train).bad_input()? {
         Some(manifest) => {
-            hf_tokenizer::open(&file, &manifest.tokenizer.special_tokens).bad_input()?
+            Tokenizer::reopen(&file, &manifest.tokenizer.special_tokens).bad_input()?
         }
         None => hf_tokenizer::open_folder(base).bad_input()?,
     };

@@ -162,6 +162,12 @@ impl Drop for StagedFolder {
     }
 }
 
+/// What a process that fills `target`, or that was killed while it did, has beside it; `None` if there is nothing.
+#[must_use]
+pub fn partial_of(target: &Path) -> Option<PathBuf> {
+    beside(target, "partial").ok().filter(|it| it.exists())
+}
+
 /// `folder/.NAME.suffix`.
 fn beside(target: &Path, suffix: &str) -> io::Result<PathBuf> {
     let name = target.file_name().ok_or_else(|| {

@@ -63,4 +63,21 @@ pub enum Error {
         /// The library's message.
         what: String,
     },
+
+    /// The file numbers a special token otherwise than those who ask for it.
+    #[error(
+        "{}: `{token}` has {}, expected the id {expected}\nhint: give the tokenizer that the tokens were made with",
+        file.display(),
+        found.map_or_else(|| "no id".to_string(), |id| format!("the id {id}"))
+    )]
+    OtherId {
+        /// The file.
+        file: PathBuf,
+        /// The special token.
+        token: String,
+        /// Its id here, if it has one.
+        found: Option<u32>,
+        /// Its id there.
+        expected: u32,
+    },
 }

@@ -58,6 +58,7 @@ mod hugging_face; // text -> ids through a tokenizer.json
 mod ends; // ids -> where in the text each ends, and whose it is
 mod decode; // ids -> text
 pub mod tokenizer; // the door: text <-> ids
+mod reopen; // a file and the special tokens that shards name -> their tokenizer
 
 pub use crate::chatml::{Segment, prompt, segments};
 pub use crate::conversation::{Conversation, Message};

@@ -8,4 +8,5 @@ mod texts; // given as something else
 mod generic; // columns that the datamix names, and chat templates
 mod hub; // datasets that are fetched
 mod output_folder; // whole, or not there
+mod verify; // a whole folder and broken ones
 mod bad_input; // what a user gets wrong
