@@ -4,6 +4,7 @@
 
 mod build; // a datamix -> a folder of shards
 mod datamix_flags; // the flags that name a datamix, as the reference has them
+mod show; // documents, token by token, and a page about a folder
 mod verify; // a folder of shards -> whether it is whole
 
 use std::process::ExitCode;
@@ -18,6 +19,7 @@ pub(crate) fn parser() -> Command {
         .subcommand_required(true)
         .arg_required_else_help(true)
         .subcommand(build::parser())
+        .subcommand(show::parser())
         .subcommand(verify::parser())
 }
 
@@ -25,6 +27,7 @@ pub(crate) fn parser() -> Command {
 pub(crate) fn run(matches: &ArgMatches) -> anyhow::Result<ExitCode> {
     match matches.subcommand() {
         Some(("build", flags)) => build::run(flags).map(|()| ExitCode::SUCCESS),
+        Some(("show", flags)) => show::run(flags).map(|()| ExitCode::SUCCESS),
         Some(("verify", flags)) => verify::run(flags).map(|()| ExitCode::SUCCESS),
         other => unreachable!("clap lets no other subcommand pass: {other:?}"),
     }

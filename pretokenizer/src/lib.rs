@@ -30,3 +30,7 @@ mod split_files; // the files of a split
 pub mod build; // a datamix -> a folder of shards
 pub mod folder; // a folder of shards, opened to be looked at
 pub mod verify; // a folder -> what is wrong with it
+pub mod shown; // a folder -> some documents, token by token
+pub mod terminal; // such a document -> lines for a terminal
+pub mod lengths; // lengths of documents -> what is said of them
+pub mod page; // a folder -> a page about it

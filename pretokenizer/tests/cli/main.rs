@@ -9,4 +9,5 @@ mod generic; // columns that the datamix names, and chat templates
 mod hub; // datasets that are fetched
 mod output_folder; // whole, or not there
 mod verify; // a whole folder and broken ones
+mod show; // documents, and a page
 mod bad_input; // what a user gets wrong
