@@ -18,7 +18,6 @@ use shards::hash::{HashingWriter, sha256};
 use tch::{Kind, Tensor};
 use text::Tokenizer;
 
-use crate::hf_tokenizer;
 use crate::llama_config::LlamaConfig;
 use crate::stored::Stored;
 use crate::streamed;
@@ -156,7 +155,7 @@ fn compare_tokenizers(folder: &Path, config: &LlamaConfig, trained: &Tokenizer) 
             continue;
         }
         let extra: Vec<String> = special.iter().map(|(token, _)| token.clone()).collect();
-        let read = hf_tokenizer::open_with(&file, &extra)?;
+        let read = Tokenizer::open(&file, &extra)?;
         for (token, id) in special {
             let found = read.special_id(token);
             if found != Some(*id) {

@@ -319,7 +319,8 @@ pub(crate) fn learning(config: &Config) -> Result<Learning> {
             base.display()
         );
     };
-    let tokenizer = hf_tokenizer::open(&file, &manifest.tokenizer.special_tokens).bad_input()?;
+    let tokenizer =
+        text::Tokenizer::reopen(&file, &manifest.tokenizer.special_tokens).bad_input()?;
     let marker = |token: &str| match tokenizer.special_id(token) {
         Some(id) => Ok(id),
         None => bail_input!(
