@@ -3,34 +3,33 @@
 //! The folder is filled beside its place and takes it when all is well: an earlier output stays whole until then, and
 //! a run that fails or is stopped leaves nothing. `manifest.json` comes last.
 
-use std::ops::ControlFlow;
+use std::ops::Range;
 use std::path::Path;
 use std::sync::Arc;
 use std::thread;
 
 use anyhow::Context as _;
-use cli::{BadInput, Interrupted, Progress, Unit, bail_input, interrupt, print};
-use shards::atomic::{self, AtomicFile, StagedFolder};
+use cli::{BadInput, Interrupted, bail_input, interrupt, print};
+use shards::atomic::{self, StagedFolder};
 use shards::hash::{self, FileHash};
-use shards::manifest::{self, Manifest};
+use shards::manifest;
 use shards::writer::Format;
-
 use text::{Header, Template, TemplateFile};
 
 use crate::ascii_json;
-use crate::config::{self, Datamix, Entry, Source};
+use crate::config::{self, Datamix, Source};
 use crate::filter::Filter;
-use crate::loaders::{self, Context, Samples};
 use crate::mix::{self, Divided, Plan};
+use crate::part::{self, Part, PartManifest, Whole};
 use crate::pipeline::{Limits, Pipeline};
-use crate::route::Stretch;
+use crate::reading;
 use crate::scratch::Scratch;
 use crate::source::Reader;
-use crate::split_files::SplitFiles;
-use crate::store::Store;
+use crate::split_files::Finished;
+use crate::store::{Keep, Store};
 use crate::streams::Streams;
 use crate::target;
-use crate::wording::Wordings;
+use crate::writing::{self, Work};
 
 /// What is not part of the datamix.
 #[derive(Debug, Clone, Copy)]
@@ -39,16 +38,10 @@ pub struct Options {
     pub threads: usize,
     /// At most so many documents in each split.
     pub max_count: Option<usize>,
+    /// Which part to build; `None` is all of it.
+    pub part: Option<Part>,
     /// How much stays in memory; the output is the same for any limits.
     pub limits: Limits,
-}
-
-/// What the splits are made of.
-struct Work<'a> {
-    plans: &'a [Plan],
-    datasets: &'a [Divided],
-    store: &'a Store,
-    streams: Streams,
 }
 
 /// Builds it all.
@@ -71,10 +64,21 @@ pub fn build(datamix: &Datamix, options: Options) -> anyhow::Result<()> {
 }
 
 fn build_all(datamix: &Datamix, options: Options) -> anyhow::Result<()> {
-    let target = target::checked(datamix)?;
+    let target = target::checked(&datamix.output_dir, &datamix.filename_prefix)?;
+    let target = options.part.map_or(target.clone(), |part| part.folder(&target));
     check_files(datamix)?;
     let tokenizer = load_tokenizer(datamix)?;
     let template = load_template(datamix, &tokenizer)?;
+    let filter = Filter {
+        min_assistant_tokens: datamix.min_assistant_tokens,
+        template_may_refuse: template.is_some() && datamix.chat_template.skips,
+    };
+    if options.part.is_some() && options.max_count.is_some() && !filter.keeps_all() {
+        bail_input!(
+            "`--part` and `--max_count`, where documents may be left out: which documents are the first ones that are kept, only a run that encodes all before them knows\n\
+             hint: leave `--max_count` away, or build on one machine"
+        );
+    }
     for entry in &datamix.datasets_extra {
         let mixing = entry.source.mixing();
         let keys = [mixing.fraction.map(|_| "fraction"), mixing.size.map(|_| "size")];
@@ -85,25 +89,28 @@ fn build_all(datamix: &Datamix, options: Options) -> anyhow::Result<()> {
             ));
         }
     }
-    let scratch = Arc::new(Scratch::new(target.parent().unwrap_or(Path::new("."))));
+    let folder_of_target = target.parent().unwrap_or(Path::new("."));
+    let scratch = Arc::new(Scratch::new(folder_of_target));
     let mut reader = Reader::new(options.threads, Arc::clone(&scratch));
-    let mut store = Store::new(options.limits.store, Arc::clone(&scratch));
+    let store = |keep| Store::new(keep, options.limits.store, Arc::clone(&scratch));
+    // A part learns first what is its own, and reads again to keep that only.
+    let mut first = store(if options.part.is_some() { Keep::Nothing } else { Keep::All });
     let mut streams = Streams::new(datamix.rng_seed);
-    let datasets = load(datamix, &mut reader, &mut store, &mut streams)?;
-    let train = mix::train(datamix, &datasets).bad_input()?;
-    let (val, repeated) = mix::val(datamix, &datasets);
-    for name in repeated {
-        print::note(format!(
-            "warning: `{name}` stands in the datamix twice; only the last one's validation set is used"
-        ));
-    }
-    let mut plans = vec![train];
-    // The reference crashes without a validation set; here the split is left away.
-    if val.parts.is_empty() {
-        print::note("note: no dataset has a validation set, so there is no split `val`");
-    } else {
-        plans.push(val);
-    }
+    let mut datasets = reading::load(datamix, &mut reader, &mut first, &mut streams, true)?;
+    let plans = plans(datamix, &datasets)?;
+    let shares: Vec<_> = plans.iter().map(|plan| share(plan, &options, &datasets)).collect();
+    let store = match options.part {
+        None => first,
+        Some(_) => {
+            let mut second = store(Keep::only(used(&plans, &shares, &datasets), first.n_pieces()));
+            streams = Streams::new(datamix.rng_seed);
+            datasets = reading::load(datamix, &mut reader, &mut second, &mut streams, false)?;
+            if (second.n_pieces(), second.n_bytes()) != (first.n_pieces(), first.n_bytes()) {
+                bail_input!("the inputs changed while they were read\nhint: run this part again");
+            }
+            second
+        }
+    };
 
     let folder = StagedFolder::create(&target)
         .with_context(|| format!("cannot write below `{}`", datamix.output_dir))?;
@@ -115,10 +122,7 @@ fn build_all(datamix: &Datamix, options: Options) -> anyhow::Result<()> {
     let pipeline = Pipeline {
         tokenizer: &tokenizer,
         whole: template.as_ref().map(|(template, _)| template),
-        filter: Filter {
-            min_assistant_tokens: datamix.min_assistant_tokens,
-            template_may_refuse: template.is_some() && datamix.chat_template.skips,
-        },
+        filter,
         format: Format::new(datamix.index_kind, tokenizer.vocab_size()),
         with_text: datamix.write_json,
         threads: options.threads,
@@ -126,16 +130,22 @@ fn build_all(datamix: &Datamix, options: Options) -> anyhow::Result<()> {
         scratch: &scratch,
     };
     let (inputs, splits) = thread::scope(|scope| {
-        let inputs = scope.spawn(|| hash_inputs(&reader));
-        let work = Work { plans: &plans, datasets: &datasets, store: &store, streams };
-        let splits = write_splits(datamix, options, &pipeline, work, folder.path())?;
+        let inputs = scope.spawn(|| reading::hash_inputs(&reader));
+        let work = Work {
+            plans: &plans,
+            shares: &shares,
+            datasets: &datasets,
+            store: &store,
+            streams,
+            max_count: options.max_count,
+        };
+        let splits = writing::write_splits(datamix, &pipeline, work, folder.path())?;
         let inputs = inputs.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))?;
         anyhow::Ok((inputs, splits))
     })?;
 
     let file = datamix.tokenizer.file();
-    let manifest = Manifest {
-        version: manifest::VERSION,
+    let whole = Whole {
         program: concat!(env!("CARGO_PKG_NAME"), " ", env!("CARGO_PKG_VERSION")).into(),
         tokenizer: manifest::Tokenizer {
             kind: datamix.tokenizer.kind().into(),
@@ -145,18 +155,78 @@ fn build_all(datamix: &Datamix, options: Options) -> anyhow::Result<()> {
         },
         template: template.map_or_else(|| "chatml".into(), |(_, name)| name),
         config: serde_json::to_value(&datamix.resolved).context("the configuration as JSON")?,
+        max_count: options.max_count,
         inputs,
-        sources_read: sources_read(datamix, &datasets),
-        splits,
-        outputs: hash::folder(folder.path())?,
+        sources_read: reading::sources_read(datamix, &datasets),
     };
+    match options.part {
+        Some(part) => {
+            let outputs = hash::folder(folder.path())?;
+            PartManifest::new(part, whole, splits, outputs).write(folder.path())?;
+            interrupt::check()?;
+            folder.commit_into(part::FILE_NAME)?;
+            print::note(format!("part {part} is in `{}`", target.display()));
+            Ok(())
+        }
+        None => finish(datamix, whole, splits, folder, &target),
+    }
+}
+
+/// Says what came out, and gives the folder its place.
+fn finish(
+    datamix: &Datamix,
+    whole: Whole,
+    splits: Vec<Finished>,
+    folder: StagedFolder,
+    target: &Path,
+) -> anyhow::Result<()> {
+    let report = |split: Finished| split.report(&datamix.output_dir, folder.path());
+    let splits = splits.into_iter().map(report).collect::<anyhow::Result<_>>()?;
+    let manifest = whole.manifest(splits, hash::folder(folder.path())?);
     manifest.write(folder.path())?;
     interrupt::check()?;
-    put_in_place(datamix, &target, folder, &manifest)?;
+    target::put_in_place(target, &datamix.filename_prefix, folder, &manifest)?;
     if datamix.compress {
-        compress(datamix, &target, &manifest)?;
+        target::compress(&datamix.output_dir, target, &manifest)?;
     }
     Ok(())
+}
+
+/// The splits, and remarks about them.
+fn plans(datamix: &Datamix, datasets: &[Divided]) -> anyhow::Result<Vec<Plan>> {
+    let train = mix::train(datamix, datasets).bad_input()?;
+    let (val, repeated) = mix::val(datamix, datasets);
+    for name in repeated {
+        print::note(format!(
+            "warning: `{name}` stands in the datamix twice; only the last one's validation set is used"
+        ));
+    }
+    // The reference crashes without a validation set; here the split is left away.
+    if val.parts.is_empty() {
+        print::note("note: no dataset has a validation set, so there is no split `val`");
+        return Ok(vec![train]);
+    }
+    Ok(vec![train, val])
+}
+
+/// The places of a split that are written.
+fn share(plan: &Plan, options: &Options, datasets: &[Divided]) -> Range<usize> {
+    let n = plan.len().min(options.max_count.unwrap_or(usize::MAX));
+    match options.part {
+        None => 0..n,
+        Some(part) => part.share(plan, n, datasets),
+    }
+}
+
+/// The pieces that the documents at these places are made of.
+fn used(
+    plans: &[Plan],
+    shares: &[Range<usize>],
+    datasets: &[Divided],
+) -> impl Iterator<Item = u32> {
+    let documents =
+        plans.iter().zip(shares).flat_map(|(plan, share)| plan.documents(share.clone()));
+    documents.flat_map(|(dataset, document)| datasets[dataset].loaded.pieces_of(document))
 }
 
 /// Whether a disk, or what a user may write to it, is used up.
@@ -231,182 +301,4 @@ fn load_template(
         Ok::<_, text::TemplateError>((Template::Jinja(Box::new(template)), name))
     };
     compile().context("`chat_template`").bad_input().map(Some)
-}
-
-/// Loads all datasets, in order: they share random streams.
-fn load(
-    datamix: &Datamix,
-    reader: &mut Reader,
-    store: &mut Store,
-    streams: &mut Streams,
-) -> anyhow::Result<Vec<Divided>> {
-    let entries: Vec<_> = datamix.entries().collect();
-    let progress = Progress::new("loading", entries.len() as u64, Unit::Count("datasets"));
-    let mut datasets = Vec::with_capacity(entries.len());
-    for entry in entries {
-        let mixing = entry.source.mixing();
-        let data_path = mixing.data_path.as_ref().unwrap_or(&datamix.cache_dir).into();
-        let val_split = mix::val_split(&mixing);
-        let samples = Samples::new(store);
-        let context = Context { reader, streams, samples, data_path, val_split };
-        let loaded = loaders::load(entry, context)?;
-        let dropped: String =
-            loaded.dropped.iter().map(|(reason, n)| format!(", {n} left out ({reason})")).collect();
-        progress.note(format!("{}: {} samples{dropped}", entry.name, loaded.len()));
-        if loaded.is_empty() {
-            progress.note(format!(
-                "warning: {}: `{}` has nothing to give{dropped}",
-                entry.place, entry.name
-            ));
-        }
-        let divided = mix::divide(loaded, &mixing, datamix.eval_size, streams)
-            .with_context(|| format!("{}: `{}`", entry.place, entry.name))
-            .bad_input()?;
-        datasets.push(divided);
-        progress.inc(1);
-    }
-    progress.finish();
-    store.close()?;
-    Ok(datasets)
-}
-
-/// What the loaders made of the files, for the manifest.
-fn sources_read(datamix: &Datamix, datasets: &[Divided]) -> Vec<manifest::SourceRead> {
-    let read = |(entry, divided): (&Entry, &Divided)| {
-        let loaded = &divided.loaded;
-        let dropped = loaded.dropped.iter().map(|(reason, n)| ((*reason).into(), *n as u64));
-        manifest::SourceRead {
-            name: entry.name.clone(),
-            samples: loaded.len() as u64,
-            dropped: dropped.collect(),
-        }
-    };
-    datamix.entries().zip(datasets).map(read).collect()
-}
-
-/// Writes the files of all splits and says what came out.
-fn write_splits(
-    datamix: &Datamix,
-    options: Options,
-    pipeline: &Pipeline<'_>,
-    work: Work<'_>,
-    folder: &Path,
-) -> anyhow::Result<Vec<manifest::Split>> {
-    let Work { plans, datasets, store, mut streams } = work;
-    let create = |plan| {
-        let vocab_size = pipeline.tokenizer.vocab_size();
-        SplitFiles::create(datamix, vocab_size, plan, options.max_count, folder)
-    };
-    let splits = plans.iter().map(create).collect::<anyhow::Result<Vec<_>>>()?;
-    if let (Some(max), false) = (options.max_count, pipeline.filter.keeps_all()) {
-        let mut done = Vec::new();
-        for (plan, mut files) in plans.iter().zip(splits) {
-            fill(&mut files, plan, max, pipeline, datasets, store, &mut streams)?;
-            done.push(files.finish()?);
-        }
-        return Ok(done);
-    }
-    // What is kept is known before it is encoded: one pass for all splits.
-    let mut stretches = Vec::new();
-    for plan in plans {
-        let places = 0..plan.len().min(options.max_count.unwrap_or(usize::MAX));
-        let wordings = Wordings::draw(plan, places.clone(), datasets, &mut streams);
-        stretches.push(Stretch { plan, places, wordings });
-    }
-    let (mut splits, mut done) = (splits.into_iter(), Vec::new());
-    let mut current = splits.next();
-    pipeline.run(store, datasets, &stretches, true, |bucket, assembled| {
-        while done.len() < bucket.stretch {
-            done.extend(current.take().map(SplitFiles::finish).transpose()?);
-            current = splits.next();
-        }
-        if let Some(files) = &mut current {
-            // A split that is full is at its end, and the next one may follow.
-            let _ = files.take(&assembled)?;
-        }
-        Ok(ControlFlow::Continue(()))
-    })?;
-    for files in current.into_iter().chain(splits) {
-        done.push(files.finish()?);
-    }
-    Ok(done)
-}
-
-/// Fills a split with at most so many documents, of which a filter leaves out some: only the first documents of the plan
-/// are encoded, more and more of them, until there are enough.
-fn fill(
-    files: &mut SplitFiles<'_>,
-    plan: &Plan,
-    max: usize,
-    pipeline: &Pipeline<'_>,
-    datasets: &[Divided],
-    store: &Store,
-    streams: &mut Streams,
-) -> anyhow::Result<()> {
-    let mut more = max.saturating_add(max / 4 + 64);
-    while files.n_seen() < plan.len() && !files.is_full() {
-        let start = files.n_seen();
-        let places = start..plan.len().min(start.saturating_add(more));
-        more = more.saturating_mul(2);
-        let before = streams.python.clone();
-        let wordings = Wordings::draw(plan, places.clone(), datasets, streams);
-        let stretch = [Stretch { plan, places: places.clone(), wordings }];
-        pipeline.run(store, datasets, &stretch, false, |_, assembled| files.take(&assembled))?;
-        if files.n_seen() < places.end {
-            // The reference draws for a sample when it comes to it: what lies behind the limit was never drawn.
-            streams.python = before;
-            Wordings::draw(plan, start..files.n_seen(), datasets, streams);
-        }
-    }
-    Ok(())
-}
-
-fn hash_inputs(reader: &Reader) -> anyhow::Result<Vec<FileHash>> {
-    let mut hashes = Vec::new();
-    for path in reader.opened() {
-        interrupt::check()?;
-        hashes.push(FileHash::of(path, path.display().to_string())?);
-    }
-    Ok(hashes)
-}
-
-/// Gives the folder its place, and clears away what an earlier run with the same prefix wrote and this one did not:
-/// a `.jsonl`, say, beside shards that it does not belong to.
-fn put_in_place(
-    datamix: &Datamix,
-    target: &Path,
-    folder: StagedFolder,
-    now: &Manifest,
-) -> anyhow::Result<()> {
-    let before = Manifest::read(target).map(|manifest| manifest.outputs).unwrap_or_default();
-    folder.commit_into(manifest::FILE_NAME)?;
-    for output in before {
-        let is_ours = output.path.starts_with(&format!("{}-", datamix.filename_prefix));
-        let is_stale = now.outputs.iter().all(|it| it.path != output.path);
-        if is_ours && is_stale && Path::new(&output.path).components().count() == 1 {
-            fs_err::remove_file(target.join(&output.path)).or_else(|error| {
-                if error.kind() == std::io::ErrorKind::NotFound { Ok(()) } else { Err(error) }
-            })?;
-        }
-    }
-    Ok(())
-}
-
-/// Packs the folder's files into `FOLDER.tar.gz`, under the folder's own name.
-fn compress(datamix: &Datamix, folder: &Path, manifest: &Manifest) -> anyhow::Result<()> {
-    let named = Path::new(&datamix.output_dir);
-    // `..` has no name of its own, a link has one that the folder behind it has not.
-    let named = if named.file_name().is_some() { named } else { folder };
-    let name = named.file_name().unwrap_or_default();
-    let target = named.with_file_name(format!("{}.tar.gz", name.to_string_lossy()));
-    let file = AtomicFile::create(&target)?;
-    let level = flate2::Compression::default();
-    let mut archive = tar::Builder::new(flate2::write::GzEncoder::new(file, level));
-    let files = manifest.outputs.iter().map(|output| output.path.as_str());
-    for file in files.chain([manifest::FILE_NAME]) {
-        interrupt::check()?;
-        archive.append_path_with_name(folder.join(file), Path::new(name).join(file))?;
-    }
-    archive.into_inner()?.finish()?.commit()?;
-    Ok(())
 }

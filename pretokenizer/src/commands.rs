@@ -3,6 +3,7 @@
 //! A mistake in the flags ends the process with code 2 and a hint, which is clap's work.
 
 mod build; // a datamix -> a folder of shards
+mod merge; // the parts that several machines built -> one folder
 mod datamix_flags; // the flags that name a datamix, as the reference has them
 mod show; // documents, token by token, and a page about a folder
 mod verify; // a folder of shards -> whether it is whole
@@ -19,6 +20,7 @@ pub(crate) fn parser() -> Command {
         .subcommand_required(true)
         .arg_required_else_help(true)
         .subcommand(build::parser())
+        .subcommand(merge::parser())
         .subcommand(show::parser())
         .subcommand(verify::parser())
 }
@@ -27,6 +29,7 @@ pub(crate) fn parser() -> Command {
 pub(crate) fn run(matches: &ArgMatches) -> anyhow::Result<ExitCode> {
     match matches.subcommand() {
         Some(("build", flags)) => build::run(flags).map(|()| ExitCode::SUCCESS),
+        Some(("merge", flags)) => merge::run(flags).map(|()| ExitCode::SUCCESS),
         Some(("show", flags)) => show::run(flags).map(|()| ExitCode::SUCCESS),
         Some(("verify", flags)) => verify::run(flags).map(|()| ExitCode::SUCCESS),
         other => unreachable!("clap lets no other subcommand pass: {other:?}"),

@@ -1,5 +1,7 @@
 //! A document -> kept, or left out for a reason that is counted.
 
+use serde::{Deserialize, Serialize};
+
 /// How long a document is.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Length {
@@ -19,11 +21,13 @@ pub struct Filter {
 }
 
 /// Why a document is left out.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub enum Reason {
     /// It has fewer tokens of the assistant than asked for.
+    #[serde(rename = "min_assistant_tokens")]
     FewAssistantTokens,
     /// The chat template refuses it.
+    #[serde(rename = "chat_template")]
     ChatTemplate,
 }
 

@@ -26,8 +26,12 @@ pub mod assemble; // a bucket of encoded pieces -> documents in order
 pub mod pipeline; // store -> documents in the order of the output, in parallel
 pub mod statistics; // counts, and the reference's text of them
 mod target; // the folder to write, checked
+mod reading; // the files of a datamix -> datasets
 mod split_files; // the files of a split
+mod writing; // plans + store -> the shards of all splits
+pub mod part; // one of the parts that several machines build
 pub mod build; // a datamix -> a folder of shards
+pub mod merge; // the folders of all parts -> the folder that one machine would have written
 pub mod folder; // a folder of shards, opened to be looked at
 pub mod verify; // a folder -> what is wrong with it
 pub mod shown; // a folder -> some documents, token by token

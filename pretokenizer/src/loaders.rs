@@ -65,6 +65,8 @@ pub struct Context<'a> {
     pub data_path: PathBuf,
     /// How much goes to validation, for a loader that divides by itself; `None` is null.
     pub val_split: Option<ValSplit>,
+    /// Whether the files are read for the first time: remarks are made once.
+    pub is_first: bool,
 }
 
 /// What a row becomes.

@@ -133,7 +133,7 @@ impl Pipeline<'_> {
                     let mut uses = route.uses_of(pieces.clone()).iter().peekable();
                     let n = uses.len();
                     let mut ends = Vec::with_capacity(n);
-                    for (piece, packed) in pieces.zip(store::each(&bytes)) {
+                    for (piece, packed) in store::each(&bytes, pieces.start) {
                         // Where a piece goes to several slots, it is encoded once for each wording.
                         let mut encoded: Option<(usize, Option<&str>)> = None;
                         while let Some(it) = uses.next_if(|it| it.piece == piece) {

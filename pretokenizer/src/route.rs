@@ -66,7 +66,7 @@ impl Route {
                 Bucket { stretch, places: places.start..places.start, slots: slot..slot };
             let mut expected = 0;
             for (part, here) in plan.stretches(places.clone()) {
-                worded.extend(wordings.of(&here).map(|drawn| (slot, drawn.clone())));
+                worded.extend(wordings.of(&here).map(|drawn| (slot, drawn)));
                 let loaded = &datasets[part.dataset].loaded;
                 for (place, document) in here.clone().zip(plan.documents(here)) {
                     if expected >= bytes_per_bucket {

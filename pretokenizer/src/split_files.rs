@@ -2,26 +2,25 @@
 
 use std::io::Write;
 use std::ops::ControlFlow;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use cli::print;
+use serde::{Deserialize, Serialize};
 use shards::atomic::{self, AtomicFile};
 use shards::manifest;
 use shards::writer::PairWriter;
 
 use crate::assemble::Assembled;
 use crate::config::Datamix;
+use crate::config::datamix::path_of;
 use crate::mix::Plan;
-use crate::statistics::Statistics;
+use crate::statistics::{OfDataset, Statistics};
 
 /// Files that are being written.
 #[derive(Debug)]
 pub(crate) struct SplitFiles<'p> {
     plan: &'p Plan,
     name: String,
-    /// The files' common beginning, as the statistics print it.
-    shown: String,
-    prefix: PathBuf,
     shards: PairWriter,
     json: Option<AtomicFile>,
     statistics: Statistics,
@@ -31,11 +30,12 @@ pub(crate) struct SplitFiles<'p> {
 }
 
 impl<'p> SplitFiles<'p> {
-    /// Begins the files in a folder; they take at most so many documents.
+    /// Begins the files in a folder, with the document at this place of the plan; they take at most so many.
     pub(crate) fn create(
         datamix: &Datamix,
         vocab_size: u32,
         plan: &'p Plan,
+        first: usize,
         max_count: Option<usize>,
         folder: &Path,
     ) -> anyhow::Result<Self> {
@@ -45,16 +45,16 @@ impl<'p> SplitFiles<'p> {
             true => Some(AtomicFile::create(&folder.join(format!("{name}.jsonl")))?),
             false => None,
         };
+        let mut statistics = Statistics::new(plan);
+        statistics.pass_over(first);
         Ok(Self {
             plan,
-            shown: datamix.path_of(&name),
             shards: PairWriter::create(&prefix, datamix.index_kind, vocab_size)?,
             json,
-            statistics: Statistics::new(plan),
+            statistics,
             max_count: max_count.unwrap_or(usize::MAX),
             n_kept: 0,
-            n_seen: 0,
-            prefix,
+            n_seen: first,
             name,
         })
     }
@@ -94,47 +94,61 @@ impl<'p> SplitFiles<'p> {
         Ok(if self.is_full() { ControlFlow::Break(()) } else { ControlFlow::Continue(()) })
     }
 
-    /// Gives the files their names and says what came out.
-    pub(crate) fn finish(self) -> anyhow::Result<manifest::Split> {
-        let Self { plan, name, statistics, .. } = self;
+    /// Gives the files their names.
+    pub(crate) fn finish(self) -> anyhow::Result<Finished> {
         self.shards.finish()?;
         if let Some(json) = self.json {
             json.commit()?;
         }
-        let text = statistics.text(plan, &self.shown);
-        for (part, counts) in plan.parts.iter().zip(&statistics.by_part) {
+        Ok(Finished {
+            split: self.plan.split.into(),
+            prefix: self.name,
+            statistics: self.statistics,
+        })
+    }
+}
+
+/// A split of which the shards are written.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Finished {
+    /// `train` or `val`.
+    pub(crate) split: String,
+    /// The start of its files' names.
+    pub(crate) prefix: String,
+    /// What was counted.
+    pub(crate) statistics: Statistics,
+}
+
+impl Finished {
+    /// Says what came out, and writes it into the folder; `output_dir` is the folder's name as the reference prints it.
+    pub(crate) fn report(self, output_dir: &str, folder: &Path) -> anyhow::Result<manifest::Split> {
+        let Self { split, prefix, statistics } = self;
+        let text = statistics.text(&path_of(output_dir, &prefix));
+        for OfDataset { name, counts, .. } in &statistics.datasets {
             if counts.documents == 0 && !counts.refused.is_empty() {
-                let reasons: Vec<_> = counts
-                    .refused
-                    .iter()
-                    .map(|(reason, n)| format!("{n} {}", reason.name()))
-                    .collect();
+                let refused = counts.refused.iter();
+                let reasons: Vec<_> =
+                    refused.map(|(reason, n)| format!("{n} {}", reason.name())).collect();
                 print::note(format!(
-                    "warning: `{}` gives nothing to the split `{}`: {}",
-                    part.name,
-                    plan.split,
+                    "warning: `{name}` gives nothing to the split `{split}`: {}",
                     reasons.join(", ")
                 ));
             }
         }
         print::out(text.trim_end_matches('\n').to_string() + "\n");
-        let mut path = self.prefix.into_os_string();
-        path.push("_stats.txt");
-        atomic::write(Path::new(&path), text.as_bytes())?;
-
-        let sources =
-            plan.parts.iter().zip(&statistics.by_part).map(|(part, counts)| manifest::Source {
-                name: part.name.clone(),
-                samples: part.indices.len() as u64,
-                documents: counts.documents,
-                tokens: counts.tokens,
-                assistant_tokens: counts.assistant_tokens,
-                skipped: counts
-                    .refused
-                    .iter()
-                    .map(|(reason, n)| (reason.name().into(), *n))
-                    .collect(),
-            });
-        Ok(manifest::Split { name: plan.split.into(), prefix: name, sources: sources.collect() })
+        atomic::write(&folder.join(format!("{prefix}_stats.txt")), text.as_bytes())?;
+        let source = |dataset: OfDataset| manifest::Source {
+            name: dataset.name,
+            samples: dataset.samples as u64,
+            documents: dataset.counts.documents,
+            tokens: dataset.counts.tokens,
+            assistant_tokens: dataset.counts.assistant_tokens,
+            skipped: (dataset.counts.refused.iter())
+                .map(|(reason, n)| (reason.name().into(), *n))
+                .collect(),
+        };
+        let sources = statistics.datasets.into_iter().map(source).collect();
+        Ok(manifest::Split { name: split, prefix, sources })
     }
 }

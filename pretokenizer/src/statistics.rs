@@ -3,12 +3,15 @@
 use std::collections::BTreeMap;
 use std::fmt::Write;
 
+use serde::{Deserialize, Serialize};
+
 use crate::filter::{Length, Reason};
 use crate::mix::Plan;
 use crate::python;
 
 /// Counts of one dataset, or of all together.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct Counts {
     /// Documents that were kept.
     pub documents: u64,
@@ -52,61 +55,108 @@ impl Counts {
     }
 }
 
+/// What one dataset gives to a split.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct OfDataset {
+    /// The name in the datamix.
+    pub name: String,
+    /// The name in the statistics.
+    pub label: String,
+    /// How many documents were planned.
+    pub samples: usize,
+    /// The share that this is.
+    pub fraction: f64,
+    /// What came of its documents.
+    pub counts: Counts,
+    /// What the reference's text books on it.
+    pub booked: Counts,
+}
+
 /// Counts of a split while it is written.
-#[derive(Debug)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct Statistics {
-    /// By the dataset that a sample is from.
-    pub by_part: Vec<Counts>,
-    /// By the dataset that the reference's text books it on.
-    booked: Vec<Counts>,
-    /// Where each dataset ends.
-    ends: Vec<usize>,
-    current: usize,
-    current_booked: usize,
+    /// The datasets, in order.
+    pub datasets: Vec<OfDataset>,
+    #[serde(skip)]
+    at: Position,
+}
+
+/// How far the plan was walked.
+#[derive(Debug, Clone, Copy, Default, PartialEq)]
+struct Position {
+    /// The dataset that the last sample is from, and where it ends.
+    dataset: usize,
+    end: usize,
+    /// The same, for what the reference's text books.
+    booked: usize,
+    booked_end: usize,
 }
 
 impl Statistics {
     /// Nothing counted yet.
     #[must_use]
     pub fn new(plan: &Plan) -> Self {
-        let n = plan.parts.len();
-        let ends = plan.parts.iter().scan(0, |end, part| {
-            *end += part.indices.len();
-            Some(*end)
+        let datasets = plan.parts.iter().map(|part| OfDataset {
+            name: part.name.clone(),
+            label: part.label.clone(),
+            samples: part.indices.len(),
+            fraction: part.fraction,
+            counts: Counts::default(),
+            booked: Counts::default(),
         });
-        Self {
-            by_part: vec![Counts::default(); n],
-            booked: vec![Counts::default(); n],
-            ends: ends.collect(),
-            current: 0,
-            current_booked: 0,
-        }
+        let datasets: Vec<_> = datasets.collect();
+        let end = datasets.first().map_or(0, |first| first.samples);
+        Self { datasets, at: Position { dataset: 0, end, booked: 0, booked_end: end } }
     }
 
-    /// Counts the sample with this place in the plan; samples come in order.
-    pub fn count(&mut self, i: usize, count: impl Fn(&mut Counts)) {
-        while i >= self.ends[self.current] {
-            self.current += 1;
+    /// Counts the sample with this place in the plan; samples come in order and none is left out.
+    pub fn count(&mut self, place: usize, count: impl Fn(&mut Counts)) {
+        let Position { mut dataset, mut end, mut booked, mut booked_end } = self.at;
+        while place >= end {
+            dataset += 1;
+            end += self.datasets[dataset].samples;
         }
         // The reference goes on by one dataset at most for each sample: the first sample behind an empty dataset is
         // booked on the empty one.
-        if i >= self.ends[self.current_booked] {
-            self.current_booked += 1;
+        if place >= booked_end {
+            booked += 1;
+            booked_end += self.datasets[booked].samples;
         }
-        count(&mut self.by_part[self.current]);
-        count(&mut self.booked[self.current_booked]);
+        self.at = Position { dataset, end, booked, booked_end };
+        count(&mut self.datasets[dataset].counts);
+        count(&mut self.datasets[booked].booked);
+    }
+
+    /// Passes over the samples before this place, which are counted elsewhere.
+    pub fn pass_over(&mut self, places: usize) {
+        for place in 0..places {
+            self.count(place, |_| {});
+        }
+    }
+
+    /// Adds what was counted elsewhere of the same plan.
+    pub fn add(&mut self, other: &Self) {
+        for (here, there) in self.datasets.iter_mut().zip(&other.datasets) {
+            here.counts.add(&there.counts);
+            here.booked.add(&there.booked);
+        }
     }
 
     /// The text of `P_stats.txt`.
     #[must_use]
-    pub fn text(&self, plan: &Plan, prefix: &str) -> String {
+    pub fn text(&self, prefix: &str) -> String {
         let mut text = format!("\n# Stats for {prefix}*\n\n");
         let mut total = Counts::default();
-        for (part, counts) in plan.parts.iter().zip(&self.booked) {
-            block(&mut text, &part.label, part.indices.len(), part.fraction, counts);
-            total.add(counts);
+        let mut samples = 0;
+        for dataset in &self.datasets {
+            let OfDataset { label, fraction, booked, .. } = dataset;
+            block(&mut text, label, dataset.samples, *fraction, booked);
+            total.add(booked);
+            samples += dataset.samples;
         }
-        block(&mut text, "total", plan.len(), 1.0, &total);
+        block(&mut text, "total", samples, 1.0, &total);
         text
     }
 }

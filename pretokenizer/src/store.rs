@@ -12,9 +12,48 @@ use crate::scratch::{Extent, Scratch};
 /// Bytes of a block.
 const BLOCK: usize = 1 << 18;
 
+/// Which pieces are kept.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Keep {
+    /// All of them.
+    All,
+    /// None of them: they are counted only.
+    Nothing,
+    /// Those whose bit is set.
+    Only(Vec<u64>),
+}
+
+impl Keep {
+    /// Some pieces out of so many.
+    #[must_use]
+    pub fn only(pieces: impl IntoIterator<Item = u32>, n: u32) -> Self {
+        let mut bits = vec![0; (n as usize).div_ceil(64)];
+        for piece in pieces {
+            bits[piece as usize / 64] |= 1 << (piece % 64);
+        }
+        Self::Only(bits)
+    }
+
+    fn wants(&self, piece: u32) -> bool {
+        match self {
+            Self::All => true,
+            Self::Nothing => false,
+            Self::Only(bits) => {
+                bits.get(piece as usize / 64).is_some_and(|word| word >> (piece % 64) & 1 == 1)
+            }
+        }
+    }
+}
+
+/// Marks a number of pieces that are not kept, in the place of a length.
+const SKIPPED: u64 = 1 << 63;
+
 /// The pieces of all datasets.
 #[derive(Debug)]
 pub struct Store {
+    keep: Keep,
+    /// Pieces before the next one that are not kept.
+    skipped: u32,
     scratch: Arc<Scratch>,
     /// Bytes that may stay in memory.
     memory: usize,
@@ -40,8 +79,17 @@ enum Place {
 impl Store {
     /// An empty store that keeps so many bytes in memory.
     #[must_use]
-    pub fn new(memory: usize, scratch: Arc<Scratch>) -> Self {
-        Self { scratch, memory, blocks: Vec::new(), open: Vec::new(), n_pieces: 0, n_bytes: 0 }
+    pub fn new(keep: Keep, memory: usize, scratch: Arc<Scratch>) -> Self {
+        Self {
+            keep,
+            skipped: 0,
+            scratch,
+            memory,
+            blocks: Vec::new(),
+            open: Vec::new(),
+            n_pieces: 0,
+            n_bytes: 0,
+        }
     }
 
     /// How many pieces there are.
@@ -59,14 +107,23 @@ impl Store {
     /// Appends a piece.
     pub fn push(&mut self, piece: &Piece) -> anyhow::Result<()> {
         let bytes = piece.bytes();
-        if self.open.len() + bytes.len() > BLOCK {
+        if !self.open.is_empty() && self.open.len() + bytes.len() > BLOCK {
             self.close()?;
         }
         let Some(n_pieces) = self.n_pieces.checked_add(1) else {
             anyhow::bail!("more than {} rows\nhint: build the datamix in several runs", u32::MAX);
         };
+        let is_kept = self.keep.wants(self.n_pieces);
         self.n_pieces = n_pieces;
         self.n_bytes += bytes.len() as u64;
+        if !is_kept {
+            self.skipped += 1;
+            return Ok(());
+        }
+        if self.skipped > 0 {
+            self.open.extend((SKIPPED | u64::from(self.skipped)).to_le_bytes());
+            self.skipped = 0;
+        }
         self.open.extend((bytes.len() as u64).to_le_bytes());
         self.open.extend(bytes);
         Ok(())
@@ -86,7 +143,8 @@ impl Store {
             Place::Disk(self.scratch.write(&bytes)?)
         };
         let start = self.blocks.last().map_or(0, |block| block.pieces.end);
-        self.blocks.push(Block { pieces: start..self.n_pieces, bytes });
+        let end = self.n_pieces - self.skipped;
+        self.blocks.push(Block { pieces: start..end, bytes });
         Ok(())
     }
 
@@ -114,14 +172,24 @@ impl Store {
     }
 }
 
-/// The packed pieces in a block's bytes.
-pub fn each(mut block: &[u8]) -> impl Iterator<Item = &[u8]> {
+/// The packed pieces in a block's bytes, with their numbers; `first` is the number of the block's first piece.
+pub fn each(mut block: &[u8], first: u32) -> impl Iterator<Item = (u32, &[u8])> {
+    let mut next = first;
     std::iter::from_fn(move || {
-        let (length, rest) = block.split_first_chunk()?;
-        let length = usize::try_from(u64::from_le_bytes(*length)).expect("it was in memory");
-        let (piece, rest) = rest.split_at(length);
-        block = rest;
-        Some(piece)
+        loop {
+            let (head, rest) = block.split_first_chunk()?;
+            let head = u64::from_le_bytes(*head);
+            if head & SKIPPED != 0 {
+                next += u32::try_from(head ^ SKIPPED).expect("a number of pieces was written");
+                block = rest;
+                continue;
+            }
+            let length = usize::try_from(head).expect("it was in memory");
+            let (piece, rest) = rest.split_at(length);
+            block = rest;
+            next += 1;
+            return Some((next - 1, piece));
+        }
     })
 }
 
@@ -135,7 +203,7 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         for (memory, is_used) in [(usize::MAX, false), (BLOCK * 2, true), (0, true)] {
             let scratch = Arc::new(Scratch::new(folder.path()));
-            let mut store = Store::new(memory, Arc::clone(&scratch));
+            let mut store = Store::new(Keep::All, memory, Arc::clone(&scratch));
             let piece = |i: usize| Piece::of(&Sample::PlainText("x".repeat(i * 997 % 50_000)));
             let n = 100;
             for i in 0..n {
@@ -146,8 +214,9 @@ mod tests {
             let mut next = 0;
             for block in 0..store.n_blocks() {
                 assert_eq!(store.pieces_of(block).start as usize, next);
-                for packed in each(&store.read(block, false).unwrap()) {
-                    assert_eq!(packed, piece(next).bytes());
+                let start = store.pieces_of(block).start;
+                for (number, packed) in each(&store.read(block, false).unwrap(), start) {
+                    assert_eq!((number as usize, packed), (next, piece(next).bytes()));
                     next += 1;
                 }
                 assert_eq!(store.pieces_of(block).end as usize, next);
@@ -155,5 +224,28 @@ mod tests {
             assert_eq!(next, n);
         }
         assert_eq!(folder.path().read_dir().unwrap().count(), 0);
+    }
+
+    #[test]
+    fn pieces_that_are_not_kept_are_counted() {
+        let scratch = Arc::new(Scratch::new(std::path::Path::new("nowhere")));
+        let kept = [3, 4, 70, 128];
+        let mut store = Store::new(Keep::only(kept, 200), usize::MAX, scratch);
+        for i in 0..200 {
+            store.push(&Piece::of(&Sample::PlainText(format!("{i:060000}")))).unwrap();
+        }
+        store.close().unwrap();
+        assert_eq!(store.n_pieces(), 200);
+        let mut found = Vec::new();
+        for block in 0..store.n_blocks() {
+            let pieces = store.pieces_of(block);
+            for (number, packed) in each(&store.read(block, false).unwrap(), pieces.start) {
+                assert!(pieces.contains(&number));
+                let text = format!("{number:060000}");
+                assert_eq!(packed, Piece::of(&Sample::PlainText(text)).bytes());
+                found.push(number);
+            }
+        }
+        assert_eq!(found, kept);
     }
 }

@@ -1,21 +1,20 @@
-//! The folder to write, checked before anything is read: a mistake in its name must not cost a run.
+//! The folder to write: checked before anything is read, since a mistake in its name must not cost a run, and given its
+//! place when all is well.
 
 use std::path::{Path, PathBuf};
 
-use cli::{BadInput, bail_input};
-use shards::manifest::Manifest;
-
-use crate::config::Datamix;
+use cli::{BadInput, bail_input, interrupt};
+use shards::atomic::{AtomicFile, StagedFolder};
+use shards::manifest::{self, Manifest};
 
 /// The folder that `output_dir` means, which need not be there yet; behind a link, the folder it points at.
-pub(crate) fn checked(datamix: &Datamix) -> anyhow::Result<PathBuf> {
-    let prefix = &datamix.filename_prefix;
+pub(crate) fn checked(output_dir: &str, prefix: &str) -> anyhow::Result<PathBuf> {
     if prefix.is_empty() || prefix.contains('/') || prefix.starts_with('.') {
         bail_input!(
             "`filename_prefix: {prefix}` cannot begin the name of a file\nhint: give a plain word; `output_dir` names the folder"
         );
     }
-    let given = &datamix.output_dir;
+    let given = output_dir;
     let folder = folder(given)?;
     // What cannot be read as a manifest describes no shards.
     if let Ok(manifest) = Manifest::read(&folder)
@@ -54,4 +53,45 @@ fn folder(given: &str) -> anyhow::Result<PathBuf> {
         );
     }
     Ok(folder)
+}
+
+/// Gives the folder its place, and clears away what an earlier run with the same prefix wrote and this one did not:
+/// a `.jsonl`, say, beside shards that it does not belong to.
+pub(crate) fn put_in_place(
+    target: &Path,
+    prefix: &str,
+    folder: StagedFolder,
+    now: &Manifest,
+) -> anyhow::Result<()> {
+    let before = Manifest::read(target).map(|manifest| manifest.outputs).unwrap_or_default();
+    folder.commit_into(manifest::FILE_NAME)?;
+    for output in before {
+        let is_ours = output.path.starts_with(&format!("{prefix}-"));
+        let is_stale = now.outputs.iter().all(|it| it.path != output.path);
+        if is_ours && is_stale && Path::new(&output.path).components().count() == 1 {
+            fs_err::remove_file(target.join(&output.path)).or_else(|error| {
+                if error.kind() == std::io::ErrorKind::NotFound { Ok(()) } else { Err(error) }
+            })?;
+        }
+    }
+    Ok(())
+}
+
+/// Packs the folder's files into `FOLDER.tar.gz`, under the folder's own name.
+pub(crate) fn compress(output_dir: &str, folder: &Path, manifest: &Manifest) -> anyhow::Result<()> {
+    let named = Path::new(output_dir);
+    // `..` has no name of its own, a link has one that the folder behind it has not.
+    let named = if named.file_name().is_some() { named } else { folder };
+    let name = named.file_name().unwrap_or_default();
+    let target = named.with_file_name(format!("{}.tar.gz", name.to_string_lossy()));
+    let file = AtomicFile::create(&target)?;
+    let level = flate2::Compression::default();
+    let mut archive = tar::Builder::new(flate2::write::GzEncoder::new(file, level));
+    let files = manifest.outputs.iter().map(|output| output.path.as_str());
+    for file in files.chain([manifest::FILE_NAME]) {
+        interrupt::check()?;
+        archive.append_path_with_name(folder.join(file), Path::new(name).join(file))?;
+    }
+    archive.into_inner()?.finish()?.commit()?;
+    Ok(())
 }

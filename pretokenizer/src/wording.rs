@@ -53,9 +53,12 @@ impl Wordings {
         Self(all)
     }
 
-    /// Those that were drawn for these places, which are all of one dataset or none.
+    /// Those that were drawn for these places, which are all of one dataset; `None` if it has no wordings.
     #[must_use]
-    pub fn of(&self, places: &Range<usize>) -> Option<&Drawn> {
-        self.0.iter().find(|drawn| drawn.places == *places)
+    pub fn of(&self, places: &Range<usize>) -> Option<Drawn> {
+        let drawn = self.0.iter().find(|drawn| drawn.places.contains(&places.start))?;
+        let first = places.start - drawn.places.start;
+        let choices = drawn.choices[first..first + places.len()].to_vec();
+        Some(Drawn { places: places.clone(), wordings: drawn.wordings, choices })
     }
 }

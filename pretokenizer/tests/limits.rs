@@ -99,7 +99,7 @@ fn any_limits_and_any_number_of_threads_give_the_same_bytes() {
         section.set("min_assistant_tokens", min.as_deref()).expect("a key");
         let datamix = Datamix::new(section).expect("a datamix");
 
-        let options = |threads, limits| Options { threads, max_count, limits };
+        let options = |threads, limits| Options { threads, max_count, part: None, limits };
         let expected = built(&datamix, options(1, Limits::default()));
         assert_eq!(expected.len(), 14);
         for (threads, limits) in [

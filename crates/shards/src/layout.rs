@@ -28,6 +28,8 @@
 //! | i64 × N | documents' sizes, in tokens |
 //! | i64 × 1 | 0 |
 
+use std::io;
+
 /// Which index is written, and how wide a token is then.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum IndexKind {
@@ -121,4 +123,26 @@ fn legacy_index(sizes: &[u32]) -> Vec<u8> {
         .chain(sizes.iter().map(|&size| u64::from(size)))
         .chain(std::iter::once(0));
     LEGACY_MAGIC.iter().copied().chain(numbers.flat_map(u64::to_le_bytes)).collect()
+}
+
+/// The documents' sizes in an index that [`index`] made; an error if the bytes are not one.
+pub fn sizes(kind: IndexKind, index: &[u8]) -> io::Result<Vec<u32>> {
+    let read = || {
+        let (magic, n_at) = match kind {
+            IndexKind::Mmap => (&MMAP_MAGIC[..], 18),
+            IndexKind::Legacy => (&LEGACY_MAGIC[..], 32),
+        };
+        index.starts_with(magic).then_some(())?;
+        let n = u64::from_le_bytes(*index.get(n_at..)?.first_chunk()?);
+        let n = usize::try_from(n).ok()?;
+        let (width, start) = match kind {
+            IndexKind::Mmap => (4, MMAP_HEAD),
+            // Behind two tables of n + 1 numbers.
+            IndexKind::Legacy => (8, 56 + n.checked_mul(16)?.checked_add(16)?),
+        };
+        let table = index.get(start..start.checked_add(n.checked_mul(width)?)?)?;
+        let sizes = table.chunks_exact(width).map(|size| size.first_chunk().copied());
+        sizes.map(|size| size.map(u32::from_le_bytes)).collect::<Option<Vec<u32>>>()
+    };
+    read().ok_or_else(|| io::Error::new(io::ErrorKind::InvalidData, "this is not a whole index"))
 }

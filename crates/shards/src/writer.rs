@@ -4,7 +4,7 @@
 //! size, four bytes, stays in memory.
 
 use std::ffi::OsString;
-use std::io::{self, Write};
+use std::io::{self, Read, Write};
 use std::path::{Path, PathBuf};
 
 use crate::atomic::{self, AtomicFile};
@@ -194,6 +194,19 @@ impl PairWriter {
         };
         self.text.bin.write_all(&batch.text[..n_tokens * self.format.text.bytes()])?;
         self.role.bin.write_all(&batch.role[..n_tokens * self.format.role.bytes()])?;
+        self.sizes.extend(sizes);
+        Ok(())
+    }
+
+    /// Appends all documents of other files of the same format: the content of their `.bin` files, and their sizes.
+    pub fn append_stored(
+        &mut self,
+        text: &mut impl Read,
+        role: &mut impl Read,
+        sizes: &[u32],
+    ) -> io::Result<()> {
+        io::copy(text, &mut self.text.bin)?;
+        io::copy(role, &mut self.role.bin)?;
         self.sizes.extend(sizes);
         Ok(())
     }

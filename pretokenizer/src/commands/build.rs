@@ -4,6 +4,7 @@ use std::thread;
 
 use clap::{Arg, ArgMatches, Command, value_parser};
 use pretokenizer::build::{self, Options};
+use pretokenizer::part::Part;
 use pretokenizer::pipeline::Limits;
 
 use crate::commands::datamix_flags;
@@ -28,6 +29,13 @@ pub(crate) fn parser() -> Command {
                 .value_parser(value_parser!(u16).range(1..))
                 .help("Threads to use; the output is the same for any number [default: all cores]"),
         )
+        .arg(
+            Arg::new("part")
+                .long("part")
+                .value_name("I/N")
+                .value_parser(|text: &str| text.parse::<Part>())
+                .help("Build only part I of N, beside the output; `pretokenizer merge` joins them"),
+        )
         .args(datamix_flags::overriding())
         .infer_long_args(true)
         .arg_required_else_help(true)
@@ -40,6 +48,7 @@ pub(crate) fn run(flags: &ArgMatches) -> anyhow::Result<()> {
     let options = Options {
         threads: flags.get_one::<u16>("threads").map_or(cores, |n| usize::from(*n)),
         max_count: max_count.map(|n| usize::try_from(*n).unwrap_or(usize::MAX)),
+        part: flags.get_one::<Part>("part").copied(),
         limits: Limits::default(),
     };
     build::build(&datamix_flags::datamix(flags)?, options)

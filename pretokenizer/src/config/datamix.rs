@@ -212,8 +212,10 @@ impl Datamix {
         }
         // Any other word means the older format, as in the reference.
         let is_mmap = section.dataset_impl.value().is_none_or(|it| it == "mmap");
-        let output_dir = needed(section.output_dir.value(), "output_dir")?
-            + section.output_dir_suffix.value().map_or("", String::as_str);
+        let output_dir = output_dir(
+            &needed(section.output_dir.value(), "output_dir")?,
+            section.output_dir_suffix.value().map_or("", String::as_str),
+        );
         Ok(Self {
             rng_seed: *section.rng_seed.value().ok_or_else(|| missing("rng_seed"))?,
             cache_dir: needed(section.cache_dir.value(), "cache_dir")?,
@@ -225,7 +227,7 @@ impl Datamix {
             extra_tokens: extra_tokens(&section)?,
             chat_template: chat_template(&section)?,
             min_assistant_tokens: section.min_assistant_tokens.value().copied(),
-            output_dir: normalise(&output_dir),
+            output_dir,
             filename_prefix: needed(section.filename_prefix.value(), "filename_prefix")?,
             write_json: section.write_json.value().copied().unwrap_or(false),
             compress: section.compress.value().copied().unwrap_or(false),
@@ -239,12 +241,16 @@ impl Datamix {
     pub fn entries(&self) -> impl Iterator<Item = &Entry> {
         self.datasets.iter().chain(&self.datasets_extra)
     }
+}
 
-    /// The path of a file of the output, as `pathlib` writes it.
-    #[must_use]
-    pub fn path_of(&self, name: &str) -> String {
-        normalise(&format!("{}/{name}", self.output_dir))
-    }
+/// The folder to write, as the statistics name it.
+pub(crate) fn output_dir(output_dir: &str, suffix: &str) -> String {
+    normalise(&format!("{output_dir}{suffix}"))
+}
+
+/// The path of a file of the output, as `pathlib` writes it.
+pub(crate) fn path_of(output_dir: &str, name: &str) -> String {
+    normalise(&format!("{output_dir}/{name}"))
 }
 
 fn missing(key: &str) -> anyhow::Error {

@@ -66,7 +66,9 @@ pub(crate) fn export(keys: &OasstExport, context: &mut Context<'_>) -> anyhow::R
         trees.take(place, judge(&tree.tree)?, &mut context.samples)?;
     }
     let Trees { threads, n_trees, languages: there } = trees;
-    warn_of_unknown_languages(&there, &languages);
+    if context.is_first {
+        warn_of_unknown_languages(&there, &languages);
+    }
     if threads.is_empty() {
         bail!(
             "none of the {n_trees} trees is ready for export, reviewed and in one of the languages {languages:?}"

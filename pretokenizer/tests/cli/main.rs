@@ -8,6 +8,7 @@ mod texts; // given as something else
 mod generic; // columns that the datamix names, and chat templates
 mod hub; // datasets that are fetched
 mod output_folder; // whole, or not there
+mod parts; // built apart, merged
 mod verify; // a whole folder and broken ones
 mod show; // documents, and a page
 mod bad_input; // what a user gets wrong
