@@ -73,3 +73,32 @@ impl TrainState {
         self.supervised += counts.supervised;
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_skipped_step_uses_up_documents_and_moves_no_schedule() {
+        let mut state = TrainState::default();
+        let counts = Counts { tokens: 10, supervised: 4, ..Counts::default() };
+        for skipped in [false, true, true, false] {
+            state.count(&counts, skipped);
+        }
+        assert_eq!((state.step, state.updates(), state.tokens), (4, 2, 40));
+    }
+
+    #[test]
+    fn the_best_evaluation_comes_back_from_disk_to_the_bit() {
+        let mut state = TrainState { step: 3, ..TrainState::default() };
+        // The best so far, better by less than enough, worse, better by enough.
+        for (loss, best) in [(2.5, true), (2.5 - 0.1 * 3.0, true), (9.0, false)] {
+            assert_eq!(state.evaluated(loss, 0.5), best);
+        }
+        assert_eq!(state.no_better, 2);
+        let text = serde_json::to_string(&state).unwrap();
+        assert_eq!(serde_json::from_str::<TrainState>(&text).unwrap(), state);
+        assert!(state.evaluated(1.0, 0.5));
+        assert_eq!(state.no_better, 0);
+    }
+}

@@ -220,6 +220,23 @@ fn check_kept(run: &TinyRun, expected: &[&str]) {
 }
 
 #[test]
+fn a_shard_that_is_not_the_one_of_its_manifest_is_refused() {
+    let run = TinyRun::new(2, "");
+    let path = run.path("shards/tiny-train-role.bin");
+    let mut roles = run.bytes("shards/tiny-train-role.bin");
+    // Another role, which is a role as well: only the hash can tell.
+    roles[0] ^= 1;
+    shards::atomic::write(&path, &roles).expect("written");
+    let words =
+        ["`shards/tiny-train-role.bin` has the SHA-256 ", "but `manifest.json`", "hint: the file"];
+    fails(&mut run.train("run", &[]), 2, &words);
+    roles.truncate(10);
+    shards::atomic::write(&path, &roles).expect("written");
+    let words = ["`shards/tiny-train-role.bin` has the length 10, but `manifest.json`"];
+    fails(&mut run.train("run", &[]), 2, &words);
+}
+
+#[test]
 fn a_diverged_run_stops_and_keeps_its_good_checkpoints() {
     let run = TinyRun::new(40, "checkpoint: {every: 1, keep: 1}\nstop_after_skipped: 4\n");
     succeeds(&mut run.train("run", &["--stop-after", "3"]));

@@ -1,6 +1,27 @@
 //! A whole run against one whose every number is known: `../shared/oracle/trajectory`, made with transformers and
 //! torch's AdamW with the reference's order, collation, label weights and normaliser.
 
+//!
+//! The traps that the reference's trainer has or had, and the tests that hold them:
+//!
+//! | trap | test |
+//! |---|---|
+//! | header and end of a turn are learned; weight follows the label | `learning.rs`: `header_and_end_...` |
+//! | mean of micro-batch means, which changes with the micro-batch | here; `llama.rs`: `losses_and_gradients_...`; `trajectories.rs` |
+//! | numpy's legacy permutations, split and epochs from one stream | `order.rs`: `orders_are_those_that_numpy_draws_...` |
+//! | unaligned index, no document table, 16-bit tokens | `crates/shards/tests/round_trip.rs` |
+//! | rate 0 at the first update; a skipped update does not move the schedule | `schedule.rs`; `state.rs`: `a_skipped_step_...` |
+//! | RoPE's halves and theta | `llama.rs`: `logits_...`; `trajectories.rs`; `export.rs`: `transformers_has_our_logits_...` |
+//! | gate and up | `llama.rs`: `logits_...`, with weights as transformers stores them |
+//! | a norm is cast before its weight multiplies | `llama.rs`: `in_bfloat16_...` |
+//! | truncation to one more than the sequence; lengths rounded up to 16 and capped | `batch.rs`: `the_length_is_...`; `train.rs`: `documents_that_are_too_long_...` |
+//! | a micro-batch with nothing to learn is not NaN, and counted | `llama.rs`: `a_micro_batch_with_nothing_to_learn_...` |
+//! | a resume restores the fp32 masters | `resume.rs`: `eight_steps_are_three_and_five_...` |
+//! | new rows: copies of the last, the mean, or random | `new_rows.rs` |
+//! | decay of embedding and head, none of norms | here: the final weights; `trajectories.rs` with a decay of 0.3 |
+//! | a step whose gradient is not finite is skipped and told | `resume.rs`: `a_diverged_run_stops_...` |
+//! | tokens, learned tokens and padding are told apart | `batch.rs`: `padding_is_where_no_token_is_...` |
+
 #![expect(clippy::print_stdout, reason = "a test says how far off it was, or why it skips")]
 
 use std::path::{Path, PathBuf};

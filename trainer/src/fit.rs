@@ -1,0 +1,148 @@
+//! A configuration, a base model and shards -> whether they fit together, before anything large is loaded.
+
+use std::path::Path;
+
+use anyhow::Result;
+use cli::{BadInput, bail_input};
+use shards::hash::FileHash;
+use shards::manifest::Manifest;
+
+use crate::config::Config;
+use crate::llama_config::LlamaConfig;
+use crate::rows;
+
+/// What the configuration names must be there.
+pub(crate) fn check_paths(config: &Config) -> Result<()> {
+    let base = &config.model.base;
+    if !base.is_dir() {
+        bail_input!(
+            "`model.base` is `{}`, but there is no such folder\n\
+             hint: paths in a configuration are relative to the folder in which the program is started",
+            base.display()
+        );
+    }
+    rows::check_prefix("data.train", &config.data.train)?;
+    config.data.validation.iter().try_for_each(|it| rows::check_prefix("data.validation", it))
+}
+
+/// The model must have a position for every place of a row.
+pub(crate) fn check_length(config: &Config, base: &LlamaConfig) -> Result<()> {
+    let (length, most) = (config.batch.sequence_length, base.max_position_embeddings);
+    if i64::try_from(length).is_ok_and(|length| length <= most) {
+        return Ok(());
+    }
+    bail_input!(
+        "`batch.sequence_length` is {length}, but `{}` has {most} positions (`max_position_embeddings`)\n\
+         hint: set `batch.sequence_length` to {most} or less",
+        config.model.base.display(),
+    );
+}
+
+/// What the shards' manifests say of their tokens.
+pub(crate) struct Fit {
+    /// What rows are filled up with.
+    pub(crate) pad_id: i64,
+    /// How many tokens there are; none without a manifest.
+    pub(crate) vocab_size: Option<i64>,
+}
+
+/// Checks the shards' manifests against the shards and the base model.
+pub(crate) fn check_manifests(
+    config: &Config,
+    base: &LlamaConfig,
+    remarks: &mut Vec<String>,
+) -> Result<Fit> {
+    let mut pad_id = None;
+    let mut most_tokens = None;
+    for prefix in [Some(&config.data.train), config.data.validation.as_ref()].into_iter().flatten()
+    {
+        let Some(manifest) = Manifest::of_shards(prefix).bad_input()? else {
+            remarks.push(format!(
+                "{}: no manifest beside these shards: their tokenizer cannot be compared with the base model's",
+                prefix.display()
+            ));
+            continue;
+        };
+        let vocab_size = i64::from(manifest.tokenizer.vocab_size);
+        if vocab_size > base.vocab_size {
+            bail_input!(
+                "`{}` was made with a vocabulary of {vocab_size}, but `{}` has {}\n\
+                 hint: take the base model that belongs to the tokenizer, or let it grow with `model.new_rows`",
+                prefix.display(),
+                config.model.base.display(),
+                base.vocab_size,
+            );
+        }
+        most_tokens = most_tokens.max(Some(vocab_size));
+        check_files(prefix, &manifest)?;
+        check_tokenizer(prefix, &manifest, &config.model.base, remarks)?;
+        let pad = manifest.tokenizer.special_tokens.iter().find(|(name, _)| name == "<PAD>");
+        pad_id = pad_id.or(pad.map(|(_, id)| *id));
+    }
+    let pad_id = i64::from(config.data.pad_id.or(pad_id).unwrap_or(0));
+    if pad_id >= base.vocab_size {
+        bail_input!(
+            "`data.pad_id` is {pad_id}, but the base model's vocabulary has {}",
+            base.vocab_size
+        );
+    }
+    Ok(Fit { pad_id, vocab_size: most_tokens })
+}
+
+/// A base that brings a tokenizer of the shards' kind must bring the same one.
+fn check_tokenizer(
+    prefix: &Path,
+    manifest: &Manifest,
+    base: &Path,
+    remarks: &mut Vec<String>,
+) -> Result<()> {
+    let shards = &manifest.tokenizer.file;
+    let Some(name) = Path::new(&shards.path).extension() else { return Ok(()) };
+    let theirs = base.join("tokenizer").with_extension(name);
+    if !theirs.exists() {
+        remarks.push(format!(
+            "`{}` is not there: the tokenizer that made `{}` cannot be compared with the base model's",
+            theirs.display(),
+            prefix.display()
+        ));
+        return Ok(());
+    }
+    let found = shards::hash::sha256_file(&theirs)?;
+    if found != shards.sha256 {
+        bail_input!(
+            "`{}` was made with the tokenizer `{}` (SHA-256 {}), but the base model's `{}` is another one ({found})\n\
+             hint: make the shards with the base model's tokenizer, or take the base model that belongs to the shards",
+            prefix.display(),
+            shards.path,
+            shards.sha256,
+            theirs.display(),
+        );
+    }
+    Ok(())
+}
+
+/// The shard's files must be those that the manifest beside them describes. They are read once for that, as they are
+/// to check every token's id.
+fn check_files(prefix: &Path, manifest: &Manifest) -> Result<()> {
+    let stem = prefix.file_name().unwrap_or_default().to_string_lossy();
+    for end in ["text.bin", "text.idx", "role.bin", "role.idx"] {
+        let name = format!("{stem}-{end}");
+        let path = prefix.with_file_name(&name);
+        let Some(expected) = manifest.outputs.iter().find(|it| it.path == name) else { continue };
+        let found = FileHash::of(&path, name).bad_input()?;
+        if found != *expected {
+            let (what, found, expected) = if found.bytes == expected.bytes {
+                ("the SHA-256", found.sha256, expected.sha256.clone())
+            } else {
+                ("the length", found.bytes.to_string(), expected.bytes.to_string())
+            };
+            bail_input!(
+                "`{}` has {what} {found}, but `manifest.json` beside it says {expected}\n\
+                 hint: the file was changed or is of another build: copy the whole folder again, or make it anew with \
+                 `pretokenizer build`",
+                path.display()
+            );
+        }
+    }
+    Ok(())
+}
