@@ -1,4 +1,4 @@
-//! A micro-batch -> its loss, and its gradients added to flat buffers.
+//! A micro-batch -> its loss, and its gradients, unit by unit.
 //!
 //! Autograd lives inside one unit only. The forward pass goes unit by unit, each on a detached input; the backward pass
 //! walks from the last unit to the first and asks each for the gradients of its input and of its parameters, given that
@@ -6,74 +6,15 @@
 //! inputs are kept, and a unit runs again when its turn comes: the same operations on the same numbers.
 
 use anyhow::{Context as _, Result};
-use tch::{Kind, Tensor};
+use tch::Tensor;
 
 use crate::batch::MicroBatch;
 use crate::config::Recompute;
+use crate::gradients::Gradients;
 use crate::loss::{self, Objective};
 use crate::model::{Context, Rope};
 use crate::noise::Noise;
 use crate::params::Model;
-
-/// The gradients of a model: a flat `f32` buffer per unit, laid out as the unit's master is.
-#[derive(Debug)]
-pub struct Gradients {
-    flat: Vec<Tensor>,
-    views: Vec<Vec<Tensor>>,
-}
-
-impl Gradients {
-    /// Gradients of zero.
-    pub fn zeros(model: &Model) -> Self {
-        let flat: Vec<Tensor> = model.units.iter().map(|unit| unit.master.zeros_like()).collect();
-        let views =
-            model.units.iter().zip(&flat).map(|(unit, flat)| unit.spec.views(flat)).collect();
-        Self { flat, views }
-    }
-
-    /// Back to zero.
-    pub fn clear(&mut self) {
-        for flat in &mut self.flat {
-            let _ = flat.zero_();
-        }
-    }
-
-    /// The buffers, a unit each.
-    pub fn flat(&self) -> &[Tensor] {
-        &self.flat
-    }
-
-    /// Each parameter's gradient as a view of its unit's buffer.
-    pub fn views(&self) -> &[Vec<Tensor>] {
-        &self.views
-    }
-
-    /// The global L2 norm, and what the gradients must be multiplied by so that it is at most `max`.
-    ///
-    /// Megatron-LM's rule: `max / (norm + 1e-6)` if that is below 1. `max` of 0 never clips.
-    pub fn norm(&self, max: f64) -> Result<(f64, Option<f64>)> {
-        let views: Vec<&Tensor> = self.views.iter().flatten().collect();
-        let norm =
-            torch_ext::foreach::norm(&views).context("the gradients' norm")?.double_value(&[]);
-        let coefficient = max / (norm + 1e-6);
-        Ok((norm, (max > 0.0 && coefficient < 1.0).then_some(coefficient)))
-    }
-
-    /// Multiplies all gradients.
-    pub fn scale(&mut self, factor: f64) -> Result<()> {
-        let factor = Tensor::from(factor).to_kind(Kind::Float).to_device(self.flat[0].device());
-        torch_ext::foreach::mul_(&self.flat, &factor).context("scaling the gradients")
-    }
-
-    fn add(&mut self, unit: usize, parameters: &[Option<Tensor>]) {
-        let _no_grad = tch::no_grad_guard();
-        for (sum, gradient) in self.views[unit].iter_mut().zip(parameters) {
-            if let Some(gradient) = gradient {
-                *sum += gradient;
-            }
-        }
-    }
-}
 
 /// How a pass is made.
 #[derive(Clone, Copy, Debug)]
@@ -107,8 +48,10 @@ pub fn micro_batch(
     let mut kept = Vec::with_capacity(last_block + 1);
     let mut x_btd: Option<Tensor> = None;
     for unit in 0..=last_block {
+        model.enter(unit, Some(unit + 1))?;
         let input = x_btd.map(|x| x.set_requires_grad(true));
-        let again = pass.recompute.again(unit);
+        // Weights that are gathered for each use are overwritten before the way back.
+        let again = pass.recompute.again(unit) || model.zero().shards_weights();
         let output = {
             let _no_grad = again.then(tch::no_grad_guard);
             run(model, unit, batch, input.as_ref(), &rope, pass.noise)
@@ -118,13 +61,17 @@ pub fn micro_batch(
     }
     let x_btd = x_btd.context("the embedding gives an output")?;
     let head = last_block + 1;
-    let head_grad = &mut gradients.views[head][0];
+    model.enter(head, Some(last_block))?;
+    gradients.open(head)?;
+    let head_grad = gradients.parameter(head, 0);
     let mut from_head =
         loss::gradients(model, &x_btd, batch, batch.scale, pass.objective, head_grad)?;
     gradients.add(head, &[None, from_head.norm_d.take()]);
+    gradients.close(head)?;
 
     let mut output_grad = from_head.x_btd;
     for (unit, Kept { input, output }) in kept.into_iter().enumerate().rev() {
+        model.enter(unit, unit.checked_sub(1))?;
         let output =
             output.unwrap_or_else(|| run(model, unit, batch, input.as_ref(), &rope, pass.noise));
         let leaves = &model.units[unit].leaves;
@@ -134,7 +81,9 @@ pub fn micro_batch(
                 format!("the backward pass of unit `{}`", model.units[unit].spec.name)
             })?;
         let input_grad = grads.split_off(leaves.len()).pop().flatten();
+        gradients.open(unit)?;
         gradients.add(unit, &grads);
+        gradients.close(unit)?;
         if let Some(input_grad) = input_grad {
             output_grad = input_grad;
         }
@@ -142,18 +91,41 @@ pub fn micro_batch(
     Ok(from_head.loss * batch.scale)
 }
 
+/// Does nothing, in the company of ranks that run a micro-batch: every rank must make the same calls in the same order.
+pub fn idle(model: &Model, gradients: &mut Gradients) -> Result<()> {
+    let head = model.n_layers() + 1;
+    for unit in 0..=head {
+        model.enter(unit, (unit < head).then_some(unit + 1))?;
+    }
+    for unit in (0..=head).rev() {
+        model.enter(unit, unit.checked_sub(1))?;
+        gradients.open(unit)?;
+        gradients.close(unit)?;
+    }
+    Ok(())
+}
+
+/// The same for a forward pass.
+pub fn idle_forward(model: &Model) -> Result<()> {
+    let head = model.n_layers() + 1;
+    (0..=head).try_for_each(|unit| model.enter(unit, (unit < head).then_some(unit + 1)))
+}
+
 /// What goes through the last block, without gradients: what the loss of an evaluation is computed from.
 ///
 /// # Shapes
 /// -> `x_btd`
-pub fn forward(model: &Model, batch: &MicroBatch) -> Tensor {
+pub fn forward(model: &Model, batch: &MicroBatch) -> Result<Tensor> {
     let _no_grad = tch::no_grad_guard();
     let rope = model.rope_of(batch);
-    (0..=model.n_layers())
-        .fold(None, |x_btd: Option<Tensor>, unit| {
-            Some(run(model, unit, batch, x_btd.as_ref(), &rope, None))
-        })
-        .expect("a model has an embedding")
+    let head = model.n_layers() + 1;
+    let mut x_btd = None;
+    for unit in 0..head {
+        model.enter(unit, Some(unit + 1))?;
+        x_btd = Some(run(model, unit, batch, x_btd.as_ref(), &rope, None));
+    }
+    model.enter(head, None)?;
+    x_btd.context("a model has an embedding")
 }
 
 /// One unit: the embedding, which has no input but the ids, or a block.

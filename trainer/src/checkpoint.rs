@@ -71,26 +71,31 @@ struct Piece {
 
 impl Snapshot {
     /// Copies model and moments to memory of the CPU.
-    pub fn take(model: &Model, moments: &[Moments], about: About) -> Self {
+    ///
+    /// Of several ranks, the one that has something to say `about` it gets the whole, a unit at a time; the others give it
+    /// their parts and get nothing.
+    pub fn take(model: &Model, moments: &[Moments], about: Option<About>) -> Result<Option<Self>> {
+        model.ranks().check_transcript()?;
         let _no_grad = tch::no_grad_guard();
         let copy = |tensor: &Tensor| {
             let flat = tensor.detach().reshape(-1);
             if flat.device() == Device::Cpu { flat.copy() } else { flat.to_device(Device::Cpu) }
         };
         let mut pieces = Vec::new();
-        for (unit, moments) in model.units.iter().zip(moments) {
-            let master = unit.spec.views(&unit.master);
-            let (mean, square) =
-                (unit.spec.views(&moments.exp_avg), unit.spec.views(&moments.exp_avg_sq));
-            for (i, spec) in unit.spec.params.iter().enumerate() {
+        for (number, (unit, moments)) in model.units.iter().zip(moments).enumerate() {
+            let mut kinds = Vec::new();
+            for flat in [&unit.master, &moments.exp_avg, &moments.exp_avg_sq] {
+                kinds.push(unit.spec.views(&model.whole(number, flat)?));
+            }
+            for (i, spec) in unit.spec.params.iter().enumerate().filter(|_| about.is_some()) {
                 pieces.push(Piece {
                     spec: spec.clone(),
                     numbers: 0..spec.numel(),
-                    flat: [copy(&master[i]), copy(&mean[i]), copy(&square[i])],
+                    flat: [copy(&kinds[0][i]), copy(&kinds[1][i]), copy(&kinds[2][i])],
                 });
             }
         }
-        Self { about, config: model.config.clone(), pieces }
+        Ok(about.map(|about| Self { about, config: model.config.clone(), pieces }))
     }
 
     /// How many bytes it takes on the disk, about.
@@ -189,6 +194,11 @@ pub fn cut_short(out: &Path) -> Result<Option<String>> {
     Ok(Some(format!("`{}` has no `{FILE}`, so it is not whole: {instead}", newest.display())))
 }
 
+/// Reads what is no tensor.
+pub fn read(checkpoint: &Path) -> Result<Record> {
+    Record::read(checkpoint).map_err(|error| damaged(checkpoint, &error)).bad_input()
+}
+
 /// Reads what is no tensor, and compares every file with its hash.
 pub fn open(checkpoint: &Path) -> Result<Record> {
     let read = || -> Result<Record> {
@@ -207,15 +217,15 @@ pub fn load(
     moments: &mut [Moments],
 ) -> Result<()> {
     let fill = || -> Result<()> {
-        weights::fill(&stored(checkpoint, record, KINDS[0])?, &weights::parameters(model))?;
-        for (name, places) in KINDS[1..].iter().zip(moment_places(model, moments)) {
-            weights::fill(&stored(checkpoint, record, name)?, &places)?;
-        }
-        Ok(())
+        let model = &*model;
+        let of = |kind| stored(checkpoint, record, kind);
+        weights::fill_units(&of(KINDS[0])?, model, |unit| &model.units[unit].master)?;
+        weights::fill_units(&of(KINDS[1])?, model, |unit| &moments[unit].exp_avg)?;
+        weights::fill_units(&of(KINDS[2])?, model, |unit| &moments[unit].exp_avg_sq)
     };
-    fill().with_context(|| checkpoint.display().to_string()).bad_input()?;
-    model.refresh();
-    Ok(())
+    let filled = fill().with_context(|| checkpoint.display().to_string()).bad_input();
+    model.ranks().agree(filled)?;
+    model.refresh()
 }
 
 /// A checkpoint's weights alone, in `f32`, and where the run stood.
@@ -360,16 +370,4 @@ fn stored(checkpoint: &Path, record: &Record, kind: &str) -> Result<Stored> {
         (name.clone(), (places.shape.clone(), parts.collect()))
     };
     Stored::open_parts(&record.tensors.iter().map(tensor).collect())
-}
-
-/// Both moments of every parameter, each under the parameter's name.
-fn moment_places(model: &Model, moments: &[Moments]) -> [Vec<(ParamSpec, Tensor)>; 2] {
-    let places = |flat: fn(&Moments) -> &Tensor| {
-        let units = model.units.iter().zip(moments);
-        let of_unit = units.flat_map(|(unit, moments)| {
-            unit.spec.params.iter().cloned().zip(unit.spec.views(flat(moments)))
-        });
-        of_unit.collect()
-    };
-    [places(|moments| &moments.exp_avg), places(|moments| &moments.exp_avg_sq)]
 }

@@ -67,6 +67,9 @@ pub struct Config {
     /// What is said on the way.
     #[serde(default)]
     pub logging: LoggingConfig,
+    /// How several processes share the work; of no account if there is one.
+    #[serde(default)]
+    pub parallel: ParallelConfig,
     /// Where the model computes.
     #[serde(default)]
     pub device: DeviceChoice,

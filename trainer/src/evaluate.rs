@@ -6,11 +6,12 @@ use anyhow::{Context, Result};
 use serde::Serialize;
 use tch::{Kind, Tensor};
 
-use crate::backward::forward;
+use crate::backward::{forward, idle_forward};
 use crate::batch::{Batcher, Batching, MicroBatch};
 use crate::config::Normalize;
 use crate::loss::{self, Objective};
 use crate::params::Model;
+use crate::ranks::Ranks;
 
 /// How well the model predicts some documents.
 #[derive(Clone, Debug, PartialEq, Serialize)]
@@ -49,19 +50,22 @@ pub fn evaluate(
 ) -> Result<Option<Evaluation>> {
     // The divisor of the loss is applied to whole documents afterwards; in rows, all tokens are alike.
     let batching = Batching { normalize: Normalize::Tokens, ..batcher.batching.clone() };
+    let ranks = model.ranks();
     let mut found = Vec::with_capacity(documents.len());
     for window in documents.chunks(window) {
         let samples: Vec<_> = window.iter().map(|&it| batcher.rows.sample(it)).collect();
         let mut of_window = vec![Document::default(); window.len()];
-        for batch in batching.update(&samples) {
-            if cli::interrupt::requested() {
+        // As in training, the ranks take turns, and stop together.
+        for batches in batching.update(&samples).chunks(ranks.size()) {
+            if ranks.any(cli::interrupt::requested())? {
                 return Ok(None);
             }
-            if batch.counts.supervised > 0 {
-                count(model, &batch, objective, &mut of_window)?;
+            match batches.get(ranks.rank()).filter(|batch| batch.counts.supervised > 0) {
+                Some(batch) => count(model, batch, objective, &mut of_window)?,
+                None => idle_forward(model)?,
             }
         }
-        found.extend(of_window);
+        found.extend(Document::of_all_ranks(ranks, &of_window)?);
     }
     let batching = &batcher.batching;
     let mut sources = BTreeMap::new();
@@ -87,6 +91,25 @@ struct Document {
     correct: u64,
 }
 
+impl Document {
+    /// The same documents, with what all ranks found of them.
+    fn of_all_ranks(ranks: &Ranks, documents: &[Self]) -> Result<Vec<Self>> {
+        let sums = documents.iter().flat_map(|it| [it.loss, it.weight]).collect::<Vec<f64>>();
+        let counts = documents.iter().flat_map(|it| [it.supervised, it.correct]);
+        let sums = ranks.sums(&sums)?;
+        let counts = ranks.counts(&counts.collect::<Vec<u64>>())?;
+        let all = sums.chunks_exact(2).zip(counts.chunks_exact(2));
+        Ok(all
+            .map(|(sums, counts)| Self {
+                loss: sums[0],
+                weight: sums[1],
+                supervised: counts[0],
+                correct: counts[1],
+            })
+            .collect())
+    }
+}
+
 /// Adds what a micro-batch shows to its documents.
 fn count(
     model: &Model,
@@ -94,7 +117,7 @@ fn count(
     objective: Objective,
     documents: &mut [Document],
 ) -> Result<()> {
-    let losses = loss::token_losses(model, &forward(model, batch), batch, objective);
+    let losses = loss::token_losses(model, &forward(model, batch)?, batch, objective);
     let numbers = |it: &Tensor| Vec::<f64>::try_from(it.to_kind(Kind::Double));
     let found = numbers(&losses.loss_n).context("the losses of an evaluation")?;
     let correct = numbers(&losses.correct_n).context("the hits of an evaluation")?;

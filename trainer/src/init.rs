@@ -31,7 +31,7 @@ pub fn init(
             out.display()
         );
     }
-    let model = random(config, seed);
+    let model = random(config, seed)?;
     let staged = StagedFolder::create(out)?;
     weights::write_folder(staged.path(), &weights::sources(&model), Kind::Float, u64::MAX)?;
     if let Some(tokenizer) = tokenizer {
@@ -91,7 +91,7 @@ impl Preset {
 }
 
 /// A model with random weights.
-pub fn random(config: LlamaConfig, seed: i64) -> Model {
+pub fn random(config: LlamaConfig, seed: i64) -> Result<Model> {
     let mut model = Model::zeros(config, Kind::Float, Device::Cpu);
     let deviation = model.config.initializer_range;
     {
@@ -101,8 +101,8 @@ pub fn random(config: LlamaConfig, seed: i64) -> Model {
             let _ = if spec.decay { master.normal_(0.0, deviation) } else { master.fill_(1.0) };
         }
     }
-    model.refresh();
-    model
+    model.refresh()?;
+    Ok(model)
 }
 
 /// How many rows embedding and head need for a tokenizer, filled up to a multiple.

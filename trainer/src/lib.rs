@@ -18,7 +18,9 @@ pub mod pack; // lengths -> which documents share a row
 pub mod batch; // documents -> micro-batches of tensors, rows padded or packed
 pub mod noise; // where in a run and a model -> the noise that is added there
 pub mod loader; // the order -> micro-batches, ahead of time
-pub mod params; // the model's parameters, unit by unit, in flat buffers
+pub mod ranks; // the environment -> the processes that train together, and what they decide together
+pub mod gather; // weights in parts on several ranks -> whole units, when they are needed
+pub mod params; // the model's parameters, unit by unit, in flat buffers, sharded over ranks
 pub mod flops; // documents -> how much there is to compute
 pub mod stored; // files with tensors -> tensors by name, or parts of them
 pub mod weights; // stored tensors <-> parameters, safetensors files
@@ -28,6 +30,7 @@ pub mod init; // a shape and a seed -> a random base model
 pub mod model; // token ids -> hidden states -> logits
 pub mod streamed; // a model on disk -> logits, one block in memory at a time
 pub mod loss; // hidden states -> cross-entropy and its gradients, a chunk of logits at a time
+pub mod gradients; // gradients of micro-batches -> their sum, over ranks too
 pub mod backward; // a micro-batch -> gradients, unit by unit
 pub mod schedule; // update -> learning rate
 pub mod optimizer; // gradients -> new parameters
@@ -43,7 +46,9 @@ pub mod metrics; // what was measured -> lines, and metrics.jsonl
 pub mod tensorboard; // lines -> TensorBoard's event file
 pub mod wandb; // lines -> an offline run of Weights & Biases
 pub mod logbook; // lines -> all of these, beside the training
+pub mod preflight; // a configuration -> what all ranks must agree on before they start
 pub mod train; // the loop: steps, evaluations, checkpoints, a safe end
+pub mod launch; // a command line -> that many ranks of it on this machine
 pub mod trained; // a run's folder -> its newest checkpoint and the tokenizer it was trained with
 pub mod new_tokens; // the tokens that a datamix added -> how often they were trained, and what became of them
 pub mod model_card; // a run -> README.md of its export

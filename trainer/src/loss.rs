@@ -10,7 +10,7 @@ use anyhow::{Context, Result};
 use tch::{Kind, Tensor};
 
 use crate::batch::MicroBatch;
-use crate::model::linear;
+use crate::model::{linear, wide};
 use crate::params::Model;
 
 /// What is minimised, a token at a time.
@@ -61,7 +61,7 @@ pub fn token_losses(
     let normed_nd = model.final_norm(&predicting(x_btd, batch));
     let (mut losses, mut correct) = (Vec::new(), Vec::new());
     for Chunk { x_cd, labels_c1, .. } in chunks(&normed_nd, batch, objective.chunk_tokens) {
-        let log_p_cv = linear(&x_cd, &head_vd).log_softmax(-1, Kind::Float);
+        let log_p_cv = linear(&x_cd, &head_vd).log_softmax(-1, wide(head_vd.kind()));
         losses.push(-log_p_cv.gather(1, &labels_c1, false).squeeze_dim(1));
         correct.push(log_p_cv.argmax(1, true).eq_tensor(&labels_c1).squeeze_dim(1));
     }
@@ -69,7 +69,10 @@ pub fn token_losses(
         [] => Tensor::zeros([0], (kind, x_btd.device())),
         parts => Tensor::cat(parts, 0),
     };
-    TokenLosses { loss_n: joined(losses, Kind::Float), correct_n: joined(correct, Kind::Bool) }
+    TokenLosses {
+        loss_n: joined(losses, wide(head_vd.kind())),
+        correct_n: joined(correct, Kind::Bool),
+    }
 }
 
 /// The loss of a micro-batch and `scale` times its gradients; that of the head's matrix is added to `head_grad_vd`, in
@@ -103,7 +106,7 @@ pub fn gradients(
         let grad_cv = grad_cv.to_kind(head_vd.kind());
         normed_grads.push(grad_cv.matmul(&head_vd) * scale);
         let scaled_cd = x_cd * scale;
-        if head_vd.kind() == Kind::Float {
+        if head_vd.kind() == head_grad_vd.kind() {
             let _ = head_grad_vd.addmm_(&grad_cv.tr(), &scaled_cd);
         } else {
             head_grad_vd += grad_cv.tr().matmul(&scaled_cd);
@@ -132,12 +135,13 @@ impl Objective {
     /// `logits_cv`, `labels_c1` -> `losses_c1`, `grad_cv`
     fn of_logits(&self, logits_cv: &Tensor, labels_c1: &Tensor) -> (Tensor, Tensor) {
         let Self { z_loss, label_smoothing, .. } = *self;
+        let wide = wide(logits_cv.kind());
         let log_z_c1 =
-            (z_loss > 0.0).then(|| logits_cv.to_kind(Kind::Float).logsumexp(&[-1_i64][..], true));
-        let mut p_cv = logits_cv.log_softmax(-1, Kind::Float);
+            (z_loss > 0.0).then(|| logits_cv.to_kind(wide).logsumexp(&[-1_i64][..], true));
+        let mut p_cv = logits_cv.log_softmax(-1, wide);
         let mut losses_c1 = -p_cv.gather(1, labels_c1, false);
         if label_smoothing > 0.0 {
-            let spread_c1 = -p_cv.mean_dim(-1, true, Kind::Float);
+            let spread_c1 = -p_cv.mean_dim(-1, true, wide);
             losses_c1 = losses_c1 * (1.0 - label_smoothing) + spread_c1 * label_smoothing;
         }
         // The gradient: softmax - one-hot, written over the softmax.
@@ -146,7 +150,7 @@ impl Objective {
             losses_c1 += log_z_c1.square() * z_loss;
             p_cv *= log_z_c1 * (2.0 * z_loss) + 1.0;
         }
-        let one = labels_c1.ones_like().to_kind(Kind::Float);
+        let one = labels_c1.ones_like().to_kind(wide);
         let _ = p_cv.scatter_add_(1, labels_c1, &(one * (label_smoothing - 1.0)));
         if label_smoothing > 0.0 {
             p_cv -= label_smoothing / p_cv.size()[1] as f64;

@@ -1,19 +1,22 @@
 //! `trainer`: from token shards and a base model to a fine-tuned one.
 
+use std::ffi::OsString;
 use std::path::PathBuf;
 use std::process::ExitCode;
+use std::time::Duration;
 
 use anyhow::{Context, Result};
 use clap::{Args, CommandFactory, FromArgMatches, Parser, Subcommand, ValueEnum};
-use cli::{BadInput, bail_input};
+use cli::{BadInput, bail_input, print};
 use tch::Kind;
 use text::Tokenizer;
 use trainer::config::Config;
 use trainer::init::Preset;
 use trainer::llama_config::LlamaConfig;
+use trainer::ranks::{Place, Ranks};
 use trainer::train::train;
 use trainer::warp::Warp;
-use trainer::{convert, export, init, report, sample};
+use trainer::{convert, export, init, launch, report, sample};
 
 /// Fine-tunes a Llama on token shards.
 #[derive(Parser)]
@@ -42,6 +45,18 @@ enum Command {
         /// Go on from a checkpoint even if settings, base model or shards are others than before
         #[arg(long)]
         force_resume: bool,
+    },
+    /// Start a command as several processes on this machine, such as `trainer launch --nproc 2 -- train --config run.yaml`
+    Launch {
+        /// How many processes
+        #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
+        nproc: u32,
+        /// After a failure, start all of them again so many times; they go on from the last checkpoint
+        #[arg(long, value_name = "N", default_value_t = 0)]
+        max_restarts: usize,
+        /// What each of them runs
+        #[arg(last = true, required = true, value_name = "COMMAND")]
+        command: Vec<OsString>,
     },
     /// Make a base model with random weights, of any shape
     Init(InitArgs),
@@ -236,15 +251,17 @@ enum Dtype {
 fn main() -> ExitCode {
     let cli = parse();
     cli::exit::run(|| {
-        // From the first moment on: what comes now takes seconds.
-        if matches!(cli.command, Command::Train { .. }) {
-            cli::interrupt::listen()?;
-        }
-        torch_ext::version::check()?;
-        // Before anything asks libtorch about CUDA. A box without a GPU is not an error here: the configuration may
-        // ask for one, and then the reason is told.
-        let _ = torch_ext::cuda::load();
-        run(cli.command)
+        launch::as_rank(|| {
+            // From the first moment on: what comes now takes seconds.
+            if matches!(cli.command, Command::Train { .. }) {
+                cli::interrupt::listen()?;
+            }
+            torch_ext::version::check()?;
+            // Before anything asks libtorch about CUDA. A box without a GPU is not an error here: the configuration may
+            // ask for one, and then the reason is told.
+            let _ = torch_ext::cuda::load();
+            run(cli.command)
+        })
     })
 }
 
@@ -282,10 +299,20 @@ fn number(text: &str, fits: fn(f64) -> bool, expected: &str) -> Result<f64, Stri
 fn run(command: Command) -> Result<()> {
     match command {
         Command::Train { config: path, set, out, stop_after, force_resume } => {
+            let place = Place::from_environment()?;
+            if place.rank > 0 {
+                print::mute();
+            }
             let config = Config::read(&path, &set)?;
             let name = path.file_stem().map_or_else(|| "run".into(), PathBuf::from);
             let out = out.unwrap_or_else(|| PathBuf::from("runs").join(name));
-            train(config, &out, stop_after, force_resume)
+            let timeout = Duration::from_secs(config.parallel.timeout);
+            let ranks = Ranks::join(place, timeout, config.parallel.check_calls)?;
+            train(&ranks, config, &out, stop_after, force_resume)
+        }
+        Command::Launch { nproc, max_restarts, command } => {
+            let nproc = usize::try_from(nproc)?;
+            launch::launch(launch::Options { nproc, max_restarts }, &command)
         }
         Command::Init(args) => init(args),
         Command::Export { from, out, vocab, files } => {

@@ -135,13 +135,18 @@ impl Model {
 
     /// RMSNorm as Llama defines it: statistics in `f32`, the result cast back, and only then multiplied by the weight.
     fn norm(&self, x_btd: &Tensor, weight_d: &Tensor) -> Tensor {
-        let normed = x_btd.to_kind(Kind::Float).rms_norm(
+        let normed = x_btd.to_kind(wide(x_btd.kind())).rms_norm(
             [weight_d.size()[0]],
             None::<&Tensor>,
             self.config.rms_norm_eps,
         );
         normed.to_kind(x_btd.kind()) * weight_d
     }
+}
+
+/// The kind in which norms, rotations, softmax and loss are computed: `f32`, or wider if the rest is.
+pub(crate) fn wide(kind: Kind) -> Kind {
+    if kind == Kind::Double { kind } else { Kind::Float }
 }
 
 /// A matrix without a bias; Llama has no other.

@@ -11,7 +11,7 @@ use tch::{Device, Kind, Tensor};
 
 use crate::config::{Fill, ModelConfig};
 use crate::llama_config::LlamaConfig;
-use crate::params::Model;
+use crate::params::{Model, ParamSpec};
 use crate::stored::Stored;
 use crate::weights;
 
@@ -39,25 +39,23 @@ pub fn rows(model: &ModelConfig, base: &LlamaConfig, shards: &Path) -> Result<i6
 pub fn load(folder: &Path, model: &mut Model, n_stored: i64, fill: Fill, seed: u32) -> Result<()> {
     let n_new = model.config.vocab_size - n_stored;
     let stored = Stored::open_folder(folder).bad_input()?;
-    let mut places = weights::parameters(model);
-    let mut widened = Vec::new();
-    for (spec, place_vd) in &mut places {
-        if spec.name == "model.embed_tokens.weight" || spec.name == "lm_head.weight" {
-            widened.push(place_vd.shallow_clone());
-            spec.shape[0] = n_stored;
-            *place_vd = place_vd.narrow(0, 0, n_stored);
+    let grows = |spec: &ParamSpec| {
+        spec.name == "model.embed_tokens.weight" || spec.name == "lm_head.weight"
+    };
+    let mut specs: Vec<ParamSpec> =
+        model.units.iter().flat_map(|unit| &unit.spec.params).cloned().collect();
+    specs.iter_mut().filter(|spec| grows(spec)).for_each(|spec| spec.shape[0] = n_stored);
+    let fill_place = |spec: &ParamSpec, place: &Tensor| -> Result<()> {
+        if !grows(spec) {
+            return weights::copy(&stored, &spec.name, place);
         }
-    }
-    weights::fill(&stored, &places).with_context(|| folder.display().to_string()).bad_input()?;
-
-    let _no_grad = tch::no_grad_guard();
-    tch::manual_seed(i64::from(seed));
-    for place_vd in &widened {
-        let mut new_vd = place_vd.narrow(0, n_stored, n_new);
+        weights::copy(&stored, &spec.name, &place.narrow(0, 0, n_stored))?;
+        let _no_grad = tch::no_grad_guard();
+        let mut new_vd = place.narrow(0, n_stored, n_new);
         match fill {
-            Fill::CopyLast => new_vd.copy_(&place_vd.narrow(0, n_stored - 1, 1)),
+            Fill::CopyLast => new_vd.copy_(&place.narrow(0, n_stored - 1, 1)),
             Fill::Mean => {
-                new_vd.copy_(&place_vd.narrow(0, 0, n_stored).mean_dim(0, true, Kind::Float));
+                new_vd.copy_(&place.narrow(0, 0, n_stored).mean_dim(0, true, Kind::Float));
             }
             // Drawn on the CPU, so that the numbers are the same on every device.
             Fill::Normal => new_vd.copy_(
@@ -65,7 +63,17 @@ pub fn load(folder: &Path, model: &mut Model, n_stored: i64, fill: Fill, seed: u
                     * model.config.initializer_range),
             ),
         }
-    }
-    model.refresh();
-    Ok(())
+        Ok(())
+    };
+    tch::manual_seed(i64::from(seed));
+    let fill_all = || -> Result<()> {
+        weights::check(&stored, specs.iter())?;
+        model.units.iter().try_for_each(|unit| {
+            unit.fill(&unit.master, |specs, places| {
+                specs.iter().zip(places).try_for_each(|(spec, place)| fill_place(spec, place))
+            })
+        })
+    };
+    fill_all().with_context(|| folder.display().to_string()).bad_input()?;
+    model.refresh()
 }

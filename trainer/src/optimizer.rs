@@ -6,9 +6,9 @@
 use anyhow::{Context, Result};
 use tch::Tensor;
 
-use crate::backward::Gradients;
 use crate::config::OptimizerConfig;
-use crate::params::{Model, Moments};
+use crate::gradients::Gradients;
+use crate::params::{Model, Moments, Unit};
 
 /// AdamW with the state of every unit.
 #[derive(Debug)]
@@ -32,20 +32,25 @@ impl AdamW {
         lr: f64,
         number: i64,
     ) -> Result<()> {
+        model.settle()?;
         for decayed in [true, false] {
+            // Where the kind of parameters changes, in this rank's part of the unit.
+            let split = |unit: usize| {
+                let Unit { spec, range, .. } = &model.units[unit];
+                spec.decayed().clamp(range.start, range.end) - range.start
+            };
             let range = |flat: &Tensor, unit: usize| {
-                let spec = &model.units[unit].spec;
-                let (decay, all) = (spec.decayed(), spec.numel());
-                if decayed { flat.narrow(0, 0, decay) } else { flat.narrow(0, decay, all - decay) }
+                let (split, all) = (split(unit), flat.size()[0]);
+                if decayed { flat.narrow(0, 0, split) } else { flat.narrow(0, split, all - split) }
             };
             let units = (0..model.units.len()).filter(|&unit| {
-                let spec = &model.units[unit].spec;
-                decayed || spec.decayed() < spec.numel()
+                let all = model.units[unit].master.size()[0];
+                if decayed { split(unit) > 0 } else { split(unit) < all }
             });
             let (mut masters, mut grads, mut means, mut squares) = (vec![], vec![], vec![], vec![]);
             for unit in units {
                 masters.push(range(&model.units[unit].master, unit));
-                grads.push(range(&gradients.flat()[unit], unit));
+                grads.push(range(gradients.of_master(unit), unit));
                 means.push(range(&self.moments[unit].exp_avg, unit));
                 squares.push(range(&self.moments[unit].exp_avg_sq, unit));
             }
@@ -55,7 +60,7 @@ impl AdamW {
                 .step(number, &masters, &grads, &means, &squares)
                 .context("the optimizer's step")?;
         }
-        model.refresh();
-        Ok(())
+        model.refresh()?;
+        model.gather_ahead()
     }
 }

@@ -1,18 +1,34 @@
 //! A model's parameters, unit by unit.
 //!
 //! A *unit* is the embedding, one decoder block, or the final norm with the head. It is the grain of everything that
-//! happens to parameters: autograd, gradients, optimizer state, checkpoints and, later, sharding over ranks. A unit's
+//! happens to parameters: autograd, gradients, optimizer state, checkpoints and sharding over ranks. A unit's
 //! parameters lie one after the other in one flat `f32` buffer (the *master*); what a parameter's name means is only a
-//! range of it. Matrices come first and norms last, so that the part which weight decay touches is one range too.
+//! range of it. Matrices come first and norms last, so that the part which weight decay touches is one range too. Each
+//! parameter begins at a multiple of [`ALIGNMENT`] numbers and the buffer is padded with zeros until every rank's part of
+//! it does; padding is in no file and in no norm.
 //!
-//! With `bf16` compute a second flat buffer of that kind follows the master ([`Unit::refresh`]). The model reads the
+//! With several ranks and `zero: 1` or more, a rank keeps only its part of each master. What the model computes with
+//! is then gathered ([`crate::gather`]): [`Model::enter`] waits until a unit is there.
+//!
+//! With `bf16` compute a second flat buffer of that kind follows the master ([`Model::refresh`]). The model reads the
 //! *leaves*: one view per parameter into the compute buffer, each the leaf of its own autograd graph.
 //!
 //! Names and shapes are Hugging Face's, letter for letter.
 
+use std::ops::Range;
+use std::rc::Rc;
+
+use anyhow::Result;
 use tch::{Device, Kind, Tensor};
 
+use crate::config::Zero;
+use crate::gather::Gather;
 use crate::llama_config::LlamaConfig;
+use crate::ranks::Ranks;
+
+/// Parameters and ranks' parts begin at multiples of this: a whole number of the widest vectors of any device, so that a
+/// number is computed by the same instructions wherever a buffer is cut.
+pub const ALIGNMENT: i64 = 64;
 
 /// One parameter: its name in a Hugging Face checkpoint, its shape, and whether weight decay applies.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -60,26 +76,70 @@ impl UnitSpec {
         Self { name: name.into(), params: matrices.chain(norms).collect() }
     }
 
-    /// How many numbers the unit holds.
+    /// How many numbers the unit's parameters have.
     pub fn numel(&self) -> i64 {
         self.params.iter().map(ParamSpec::numel).sum()
     }
 
-    /// How many numbers at the start of the flat buffer weight decay applies to.
-    pub fn decayed(&self) -> i64 {
-        self.params.iter().filter(|param| param.decay).map(ParamSpec::numel).sum()
+    /// How many numbers its flat buffer has, over so many ranks.
+    pub fn padded(&self, ranks: i64) -> i64 {
+        let end = self.ranges().last().map_or(0, |range| range.end);
+        let unit = 2 * ALIGNMENT * ranks;
+        (end + unit - 1) / unit * unit
     }
 
-    /// Each parameter as a view of `flat`, a buffer of [`numel`](Self::numel) numbers, in the order of `params`.
-    pub fn views(&self, flat: &Tensor) -> Vec<Tensor> {
-        let mut start = 0;
-        let view = |param: &ParamSpec| {
-            let view = flat.narrow(0, start, param.numel()).view(param.shape.as_slice());
-            start += param.numel();
-            view
-        };
-        self.params.iter().map(view).collect()
+    /// How many numbers at the start of the flat buffer weight decay applies to.
+    pub fn decayed(&self) -> i64 {
+        let ranges = self.params.iter().zip(self.ranges());
+        let decayed = ranges.filter(|(param, _)| param.decay).map(|(_, range)| range.end);
+        align(decayed.max().unwrap_or(0))
     }
+
+    /// Where each parameter lies in the flat buffer, in the order of `params`.
+    pub fn ranges(&self) -> Vec<Range<i64>> {
+        let mut end = 0;
+        let range = |param: &ParamSpec| {
+            let start = align(end);
+            end = start + param.numel();
+            start..end
+        };
+        self.params.iter().map(range).collect()
+    }
+
+    /// Each parameter as a view of `flat`, a whole buffer, in the order of `params`.
+    pub fn views(&self, flat: &Tensor) -> Vec<Tensor> {
+        let view = |(param, range): (&ParamSpec, Range<i64>)| {
+            flat.narrow(0, range.start, param.numel()).view(param.shape.as_slice())
+        };
+        self.params.iter().zip(self.ranges()).map(view).collect()
+    }
+
+    /// What a part of the buffer holds of each parameter, in the order of `params`; of some, perhaps nothing.
+    pub fn pieces(&self, part: &Range<i64>) -> Vec<Piece> {
+        let piece = |range: Range<i64>| {
+            let start = range.start.clamp(part.start, part.end);
+            let end = range.end.clamp(start, part.end);
+            let offset = start - range.start;
+            Piece {
+                in_param: offset..offset + (end - start),
+                in_part: start - part.start..end - part.start,
+            }
+        };
+        self.ranges().into_iter().map(piece).collect()
+    }
+}
+
+/// What a part of a unit's buffer holds of one parameter.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Piece {
+    /// Which of the parameter's numbers, in row order. An empty range where there are none.
+    pub in_param: Range<i64>,
+    /// Where they lie in the part.
+    pub in_part: Range<i64>,
+}
+
+fn align(start: i64) -> i64 {
+    (start + ALIGNMENT - 1) / ALIGNMENT * ALIGNMENT
 }
 
 /// Every unit of a model of this shape, first to last: the embedding, the blocks, the head.
@@ -118,36 +178,63 @@ pub fn unit_specs(config: &LlamaConfig) -> Vec<UnitSpec> {
 pub struct Unit {
     /// What lies where.
     pub spec: UnitSpec,
-    /// All parameters in `f32`, flat. Written by loading and by the optimizer; call [`refresh`](Self::refresh) after.
+    /// This rank's part of the flat buffer: all of it, or `range`. Written by loading and by the optimizer; call
+    /// [`Model::refresh`] after.
     pub master: Tensor,
-    /// The same in the compute kind, flat; none when that is `f32`, where the model reads the master itself.
-    pub compute: Option<Tensor>,
-    /// What the model reads: a view per parameter into the compute buffer, each an autograd leaf.
+    /// Which part of the flat buffer `master` is.
+    pub range: Range<i64>,
+    /// How many numbers the whole buffer has.
+    padded: i64,
+    /// The whole in the compute kind, if this rank keeps it beside the master.
+    compute: Option<Tensor>,
+    /// What the model reads: a view per parameter into the whole buffer, each an autograd leaf.
     pub leaves: Vec<Tensor>,
 }
 
 impl Unit {
-    /// A unit of zeros.
-    pub fn zeros(spec: UnitSpec, compute: Kind, device: Device) -> Self {
-        let master = Tensor::zeros([spec.numel()], (Kind::Float, device));
-        let compute = (compute != Kind::Float).then(|| master.to_kind(compute));
-        let read = compute.as_ref().unwrap_or(&master);
-        let leaves =
-            spec.views(read).into_iter().map(|view| view.set_requires_grad(true)).collect();
-        Self { spec, master, compute, leaves }
+    /// How many numbers the whole buffer has.
+    pub fn padded(&self) -> i64 {
+        self.padded
     }
 
-    /// Each parameter as a view of the master, in the order of the spec: what loading writes and export reads.
+    /// Whether this rank's master is the whole one.
+    pub fn is_whole(&self) -> bool {
+        self.master.size()[0] == self.padded
+    }
+
+    /// Each parameter as a view of the master, in the order of the spec; only where the master is whole.
     pub fn master_views(&self) -> Vec<Tensor> {
+        assert!(self.is_whole(), "a part of a master has no views by name");
         self.spec.views(&self.master)
     }
 
-    /// Brings the compute copy up to the master.
-    pub fn refresh(&mut self) {
-        let _no_grad = tch::no_grad_guard();
-        if let Some(compute) = &mut self.compute {
-            compute.copy_(&self.master);
+    /// Each parameter's piece of this rank's part of `flat`, a buffer laid out as the master is.
+    pub fn pieces(&self, flat: &Tensor) -> Vec<(Piece, Tensor)> {
+        let pieces = self.spec.pieces(&self.range).into_iter();
+        let view = |piece: Piece| {
+            let Range { start, end } = piece.in_part;
+            let view = flat.narrow(0, start, end - start);
+            (piece, view)
+        };
+        pieces.map(view).collect()
+    }
+
+    /// Fills `flat`, which is laid out as the master is: `fill` writes into a whole buffer, of which this rank's part is
+    /// kept. Only one unit is ever whole at a time.
+    pub fn fill(
+        &self,
+        flat: &Tensor,
+        fill: impl FnOnce(&[ParamSpec], &[Tensor]) -> Result<()>,
+    ) -> Result<()> {
+        if self.is_whole() {
+            return fill(&self.spec.params, &self.spec.views(flat));
         }
+        let whole = Tensor::zeros([self.padded], (flat.kind(), flat.device()));
+        fill(&self.spec.params, &self.spec.views(&whole))?;
+        let _no_grad = tch::no_grad_guard();
+        let Range { start, end } = self.range;
+        flat.shallow_clone().copy_(&whole.narrow(0, start, end - start));
+        Ok(())
     }
 }
 
@@ -174,14 +261,61 @@ pub struct Model {
     pub config: LlamaConfig,
     /// The embedding, the blocks, the head.
     pub units: Vec<Unit>,
+    ranks: Rc<Ranks>,
+    zero: Zero,
+    compute: Kind,
+    /// How whole weights come from the ranks' parts; none where every rank has them all.
+    gather: Option<Gather>,
 }
 
 impl Model {
-    /// A model of zeros, to be filled by `weights::load` or `init`.
+    /// A model of zeros of which this process has all, to be filled by `weights::load` or `init`.
     pub fn zeros(config: LlamaConfig, compute: Kind, device: Device) -> Self {
-        let specs = unit_specs(&config).into_iter();
-        let units = specs.map(|spec| Unit::zeros(spec, compute, device)).collect();
-        Self { config, units }
+        Self::sharded(config, compute, device, &Ranks::alone(), Zero::Nothing)
+    }
+
+    /// A model of zeros, of which each rank has what `zero` leaves it.
+    pub fn sharded(
+        config: LlamaConfig,
+        compute: Kind,
+        device: Device,
+        ranks: &Rc<Ranks>,
+        zero: Zero,
+    ) -> Self {
+        let specs = unit_specs(&config);
+        let zero = if ranks.size() == 1 { Zero::Nothing } else { zero };
+        let master_kind = if compute == Kind::Double { Kind::Double } else { Kind::Float };
+        let n_ranks = i64::try_from(ranks.size()).expect("fewer ranks than 2^63");
+        let padded: Vec<i64> = specs.iter().map(|spec| spec.padded(n_ranks)).collect();
+
+        let slots = slots(specs.len(), zero.shards_weights());
+        let mut buffers: Vec<Tensor> = Vec::new();
+        if zero.shards_state() {
+            let n_slots = slots.iter().max().map_or(0, |last| last + 1);
+            let largest = |slot: usize| {
+                let units = slots.iter().zip(&padded).filter(|(it, _)| **it == slot);
+                units.map(|(_, padded)| *padded).max().unwrap_or(0)
+            };
+            let buffer = |slot| Tensor::zeros([largest(slot)], (compute, device));
+            buffers.extend((0..n_slots).map(buffer));
+        }
+        let mut wholes = Vec::new();
+        let units = specs.into_iter().enumerate().map(|(number, spec)| {
+            let padded = padded[number];
+            let range = if zero.shards_state() { ranks.part(padded) } else { 0..padded };
+            let master = Tensor::zeros([range.end - range.start], (master_kind, device));
+            let copy = (!zero.shards_state() && compute != master_kind)
+                .then(|| Tensor::zeros([padded], (compute, device)));
+            let gathered = buffers.get(slots[number]).map(|buffer| buffer.narrow(0, 0, padded));
+            let read = gathered.as_ref().or(copy.as_ref()).unwrap_or(&master);
+            let leaves =
+                spec.views(read).into_iter().map(|view| view.set_requires_grad(true)).collect();
+            wholes.extend(gathered);
+            Unit { spec, master, range, padded, compute: copy, leaves }
+        });
+        let units = units.collect();
+        let gather = zero.shards_state().then(|| Gather::new(Rc::clone(ranks), slots, wholes));
+        Self { config, units, ranks: Rc::clone(ranks), zero, compute, gather }
     }
 
     /// How many parameters the model has.
@@ -194,8 +328,135 @@ impl Model {
         self.units[0].master.device()
     }
 
-    /// Brings every compute copy up to its master: after loading, and after each update.
-    pub fn refresh(&mut self) {
-        self.units.iter_mut().for_each(Unit::refresh);
+    /// The ranks that train it.
+    pub fn ranks(&self) -> &Rc<Ranks> {
+        &self.ranks
+    }
+
+    /// Which parts of the state are sharded over them; nothing if there is one rank.
+    pub fn zero(&self) -> Zero {
+        self.zero
+    }
+
+    /// The slot of each unit's buffer: one each, or few that are shared.
+    pub(crate) fn slots(&self, shared: bool) -> Vec<usize> {
+        slots(self.units.len(), shared)
+    }
+
+    /// Waits until a unit's weights are there, and begins to bring those of the unit that comes after it.
+    pub fn enter(&self, unit: usize, next: Option<usize>) -> Result<()> {
+        let Some(gather) = &self.gather else { return Ok(()) };
+        self.start(gather, unit)?;
+        gather.wait(unit)?;
+        next.map_or(Ok(()), |next| self.start(gather, next))
+    }
+
+    fn start(&self, gather: &Gather, unit: usize) -> Result<()> {
+        gather.start(unit, || self.units[unit].master.to_kind(self.compute))
+    }
+
+    /// Must be called before masters are written: waits until nothing reads them any more.
+    pub fn settle(&self) -> Result<()> {
+        self.gather.as_ref().map_or(Ok(()), Gather::forget)
+    }
+
+    /// Brings what the model computes with up to the masters: after loading, and after each update. What has to be
+    /// gathered is gathered when it is needed, or when [`gather_ahead`](Self::gather_ahead) says so.
+    pub fn refresh(&mut self) -> Result<()> {
+        self.settle()?;
+        let _no_grad = tch::no_grad_guard();
+        for unit in &mut self.units {
+            if let Some(compute) = &mut unit.compute {
+                compute.copy_(&unit.master);
+            }
+        }
+        Ok(())
+    }
+
+    /// Begins to gather what the next pass needs first, in its order: all units, if there is room for all. All ranks must
+    /// come here.
+    pub fn gather_ahead(&self) -> Result<()> {
+        let Some(gather) = &self.gather else { return Ok(()) };
+        let n_ahead = if self.zero.shards_weights() { 1 } else { self.units.len() };
+        (0..n_ahead).try_for_each(|unit| self.start(gather, unit))
+    }
+
+    /// This rank's part of `flat` for a unit, brought together with those of the others; `flat` itself if it is whole.
+    pub fn whole(&self, unit: usize, flat: &Tensor) -> Result<Tensor> {
+        let unit = &self.units[unit];
+        if unit.is_whole() {
+            return Ok(flat.shallow_clone());
+        }
+        let whole = Tensor::zeros([unit.padded], (flat.kind(), flat.device()));
+        match self.ranks.all_gather(&whole, flat)? {
+            Some(work) => Ok(work.wait()?),
+            None => Ok(whole),
+        }
+    }
+}
+
+/// Which buffer each unit uses: its own, or, where they are shared, embedding and head the first and blocks two others
+/// in turn, so that a neighbour is never overwritten.
+fn slots(n_units: usize, shared: bool) -> Vec<usize> {
+    let slot = |unit: usize| match unit {
+        _ if !shared => unit,
+        0 => 0,
+        unit if unit + 1 == n_units => 0,
+        unit => 1 + unit % 2,
+    };
+    (0..n_units).map(slot).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn spec(sizes: &[(i64, bool)]) -> UnitSpec {
+        let param = |(i, &(size, decay)): (usize, &(i64, bool))| ParamSpec {
+            name: format!("p{i}"),
+            shape: vec![size],
+            decay,
+        };
+        UnitSpec { name: "unit".into(), params: sizes.iter().enumerate().map(param).collect() }
+    }
+
+    #[test]
+    fn parameters_begin_at_multiples_of_64_and_so_do_ranks_parts() {
+        let spec = spec(&[(100, true), (64, true), (3, false)]);
+        assert_eq!(spec.ranges(), [0..100, 128..192, 192..195]);
+        assert_eq!((spec.numel(), spec.decayed()), (167, 192));
+        assert_eq!([1, 2, 3].map(|ranks| spec.padded(ranks)), [256, 256, 384]);
+    }
+
+    #[test]
+    fn every_number_of_every_parameter_is_in_exactly_one_part() {
+        let spec = spec(&[(100, true), (1, true), (700, true), (3, false)]);
+        for ranks in [1, 2, 3, 4, 8] {
+            let part = spec.padded(ranks) / ranks;
+            assert_eq!(part % ALIGNMENT, 0);
+            let mut seen: Vec<i64> = vec![0; spec.params.len()];
+            for rank in 0..ranks {
+                for (param, piece) in
+                    spec.pieces(&(rank * part..(rank + 1) * part)).iter().enumerate()
+                {
+                    let n = piece.in_param.end - piece.in_param.start;
+                    assert_eq!(n, piece.in_part.end - piece.in_part.start);
+                    if n > 0 {
+                        assert_eq!(piece.in_param.start, seen[param], "{ranks} ranks");
+                        seen[param] += n;
+                    }
+                }
+            }
+            let whole: Vec<i64> = spec.params.iter().map(ParamSpec::numel).collect();
+            assert_eq!(seen, whole, "{ranks} ranks");
+        }
+    }
+
+    #[test]
+    fn neighbours_never_share_a_buffer() {
+        for n_units in [3, 4, 5, 8] {
+            let slots = slots(n_units, true);
+            assert!(slots.windows(2).all(|pair| pair[0] != pair[1]), "{slots:?}");
+        }
     }
 }

@@ -4,6 +4,7 @@
 //! first step. A [`Run`] knows nothing of the console or of folders to write to: the loop in [`crate::train`] does.
 
 use std::path::Path;
+use std::rc::Rc;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -12,13 +13,14 @@ use cli::{BadInput, bail_input};
 use shards::manifest::Manifest;
 use tch::{Device, Kind, Tensor};
 
-use crate::backward::{self, Gradients, Pass};
+use crate::backward::{self, Pass};
 use crate::batch::{Batcher, Batching, Counts, MicroBatch};
 use crate::config::{Config, NewRows, Precision, TooLongRule};
 use crate::device;
 use crate::evaluate::{Evaluation, evaluate};
 use crate::fit;
 use crate::flops::ModelFlops;
+use crate::gradients::{Gradients, clip};
 use crate::hf_tokenizer;
 use crate::learning::{Learning, LeftOut};
 use crate::llama_config::LlamaConfig;
@@ -29,6 +31,7 @@ use crate::noise::Noise;
 use crate::optimizer::AdamW;
 use crate::order::{Order, boundaries};
 use crate::params::Model;
+use crate::ranks::Ranks;
 use crate::rows::{Rows, TooLong};
 use crate::schedule::Schedule;
 use crate::state::TrainState;
@@ -49,6 +52,8 @@ pub struct Run {
     pub state: TrainState,
     /// What the user should know before it starts, a line each.
     pub remarks: Vec<String>,
+    /// The processes that train it.
+    pub ranks: Rc<Ranks>,
     gradients: Gradients,
     flops: ModelFlops,
     schedule: Schedule,
@@ -114,8 +119,14 @@ impl Seconds {
 impl Run {
     /// Opens data and base model and checks that they fit. The model is at its first step.
     pub fn open(config: Config) -> Result<Self> {
+        Self::open_on(&Ranks::alone(), config)
+    }
+
+    /// The same as one of several ranks.
+    pub fn open_on(ranks: &Rc<Ranks>, config: Config) -> Result<Self> {
         let mut remarks = Vec::new();
         let device = device::choose(config.device, &mut remarks)?;
+        check_ranks(ranks, &config, device)?;
         if let Some(threads) = config.threads {
             tch::set_num_threads(i32::from(threads));
         }
@@ -162,7 +173,13 @@ impl Run {
             label_smoothing: config.loss.label_smoothing,
         };
 
-        let mut model = Model::zeros(base, compute_kind(config.precision), device);
+        let mut model = Model::sharded(
+            base,
+            compute_kind(config.precision),
+            device,
+            ranks,
+            config.parallel.zero,
+        );
         match &config.model.new_rows {
             Some(NewRows { fill, .. }) if model.config.vocab_size > n_stored => {
                 new_rows::load(&config.model.base, &mut model, n_stored, *fill, config.seed)?;
@@ -173,7 +190,8 @@ impl Run {
             flops: ModelFlops::of(&model.config),
             schedule: Schedule::new(&config.schedule, &config.optimizer, steps),
             optimizer: AdamW::new(config.optimizer.clone(), &model),
-            gradients: Gradients::zeros(&model),
+            gradients: Gradients::zeros(&model).on_the_wire(config.parallel.reduce),
+            ranks: Rc::clone(ranks),
             state: TrainState::default(),
             config,
             steps,
@@ -199,16 +217,19 @@ impl Run {
 
         let mut counts = Counts::default();
         batches.iter().for_each(|batch| counts += batch.counts);
-        let loss = self.accumulate(&batches)?;
+        // What follows from the loss and the norm follows from the same bits on every rank.
+        let loss = self.accumulate(&batches, counts.supervised)?;
         let passes = started.elapsed() - data;
-        let (grad_norm, clip) = self.gradients.norm(self.config.optimizer.clip_grad)?;
+        let sums = self.ranks.sums(&[loss, self.gradients.square()?])?;
+        let (loss, grad_norm) = (sums[0], sums[1].sqrt());
         let lr = self.schedule.lr(self.state.updates());
         let not_finite = !grad_norm.is_finite() || !loss.is_finite();
         let skipped = counts.supervised == 0 || not_finite;
         if !skipped {
-            if let Some(factor) = clip {
+            if let Some(factor) = clip(grad_norm, self.config.optimizer.clip_grad) {
                 self.gradients.scale(factor)?;
             }
+            self.gradients.spread()?;
             let number =
                 i64::try_from(self.state.updates() + 1).context("more updates than 2^63")?;
             self.optimizer.step(&mut self.model, &self.gradients, lr, number)?;
@@ -227,11 +248,19 @@ impl Run {
         })
     }
 
-    /// The first parameter that holds a number that is not finite, if there is one.
-    pub fn broken_parameter(&self) -> Option<String> {
+    /// A parameter that holds a number that is not finite, if there is one: the first of the first rank that has one.
+    pub fn broken_parameter(&self) -> Result<Option<String>> {
         let broken = |values: &Tensor| values.isfinite().all().int64_value(&[]) == 0;
-        let mut parameters = weights::parameters(&self.model).into_iter();
-        parameters.find(|(_, values)| broken(values)).map(|(spec, _)| spec.name)
+        let ours = self.model.units.iter().find_map(|unit| {
+            let mut pieces = unit.spec.params.iter().zip(unit.pieces(&unit.master));
+            pieces.find(|(_, (_, values))| broken(values)).map(|(param, _)| param.name.clone())
+        });
+        Ok(self.ranks.first(ours)?.map(|(_, name)| name))
+    }
+
+    /// The gradients of the last step, as it was made with them: after clipping.
+    pub fn gradients(&self) -> &Gradients {
+        &self.gradients
     }
 
     /// Whether evaluations have got no better for as long as the run was to wait.
@@ -276,16 +305,32 @@ impl Run {
         Ok(self.loader.insert(loader))
     }
 
-    /// Sums up the gradients of an update's micro-batches and gives the update's loss.
-    fn accumulate(&mut self, batches: &[MicroBatch]) -> Result<f64> {
+    /// Sums up the gradients of an update's micro-batches over this and the other ranks, and gives this rank's part of
+    /// the update's loss.
+    ///
+    /// The ranks take turns: of `n`, this one takes every `n`-th micro-batch. All see what is in an update, so all know
+    /// what its loss is divided by, and whether there is nothing to learn.
+    fn accumulate(&mut self, batches: &[MicroBatch], supervised: u64) -> Result<f64> {
         self.gradients.clear();
         let Config { recompute, noise, seed, .. } = &self.config;
         let noise = Noise::of_step(*noise, self.model.n_layers(), *seed, self.state.step);
         let pass = Pass { recompute: *recompute, objective: self.objective, noise };
         let mut loss = Tensor::zeros([], (Kind::Double, self.model.device()));
-        for batch in batches.iter().filter(|batch| batch.counts.supervised > 0) {
-            loss += backward::micro_batch(&self.model, batch, pass, &mut self.gradients)?;
+        if supervised == 0 {
+            return Ok(0.0);
         }
+        let n_rounds = batches.len().div_ceil(self.ranks.size());
+        for (round, batches) in batches.chunks(self.ranks.size()).enumerate() {
+            self.gradients.begin(round + 1 == n_rounds);
+            let ours = batches.get(self.ranks.rank());
+            match ours.filter(|batch| batch.counts.supervised > 0) {
+                Some(batch) => {
+                    loss += backward::micro_batch(&self.model, batch, pass, &mut self.gradients)?;
+                }
+                None => backward::idle(&self.model, &mut self.gradients)?,
+            }
+        }
+        self.gradients.finish()?;
         Ok(loss.double_value(&[]))
     }
 }
@@ -386,7 +431,31 @@ pub fn compute_kind(precision: Precision) -> Kind {
     match precision {
         Precision::Fp32 => Kind::Float,
         Precision::Bf16 => Kind::BFloat16,
+        Precision::Fp64 => Kind::Double,
     }
+}
+
+/// What ranks and configuration can have against each other.
+fn check_ranks(ranks: &Ranks, config: &Config, device: Device) -> Result<()> {
+    let (size, micro_batches) = (ranks.size(), config.micro_batches());
+    if size == 1 {
+        return Ok(());
+    }
+    if device.is_cuda() {
+        bail_input!(
+            "{size} ranks cannot compute on GPUs: what connects GPUs, NCCL, is not built in\n\
+             hint: train with one process, or on the CPU with `device: cpu`"
+        );
+    }
+    if size > micro_batches {
+        bail_input!(
+            "there are {size} ranks, but an update has {micro_batches} micro-batches (`batch.global` {} by \
+             `batch.micro` {})\nhint: start fewer ranks, or lower `batch.micro`",
+            config.batch.global,
+            config.batch.micro
+        );
+    }
+    Ok(())
 }
 
 /// How many steps the run makes; at least one.

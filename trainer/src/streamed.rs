@@ -37,8 +37,7 @@ pub fn logits(
                 place.narrow(0, first, n).copy_(&rows(&name, range)?);
             }
         }
-        model.refresh();
-        Ok(())
+        model.refresh()
     };
     fill(&mut model, 0, true)?;
     let mut hidden: Vec<Tensor> = prompts

@@ -1,6 +1,7 @@
 //! The loop: steps, evaluations, checkpoints, lines on the console, and a safe end whenever it is asked for.
 
 use std::path::{Path, PathBuf};
+use std::rc::Rc;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
@@ -14,6 +15,8 @@ use crate::evaluate::{Evaluation, Prediction};
 use crate::logbook::Logbook;
 use crate::metrics::{self, Line};
 use crate::origin;
+use crate::preflight;
+use crate::ranks::Ranks;
 use crate::run::{Run, Step};
 use crate::run_folder::RunFolder;
 use crate::saver::{self, Saved, Saver};
@@ -23,30 +26,44 @@ use crate::saver::{self, Saved, Saver};
 /// checkpoints are worth more than a new one.
 ///
 /// `force` resumes also where the configuration, the base or the shards are others than before.
-pub fn train(config: Config, out: &Path, stop_after: Option<u64>, force: bool) -> Result<()> {
+///
+/// Of several ranks, rank 0 writes what is written; what it finds there, and what goes wrong anywhere, is every rank's.
+pub fn train(
+    ranks: &Rc<Ranks>,
+    config: Config,
+    out: &Path,
+    stop_after: Option<u64>,
+    force: bool,
+) -> Result<()> {
+    ranks.compare(|| preflight::facts(&config, stop_after))?;
     // What is there is taken before anything is loaded; a new folder comes into being once everything fits.
-    let taken = RunFolder::take(out)?;
-    let mut run = Run::open(config)?;
+    let taken = ranks.lead(|| RunFolder::take(out))?.flatten();
+    let mut run = ranks.agree(Run::open_on(ranks, config))?;
     for remark in &run.remarks {
         print::note(format!("warning: {remark}"));
     }
-    if cli::interrupt::requested() {
+    if ranks.any(cli::interrupt::requested())? {
         print::note("nothing was done yet");
         return Err(Interrupted.into());
     }
-    let _held = taken.map_or_else(|| RunFolder::create(out), Ok)?;
-    if let Some(remark) = checkpoint::cut_short(out)? {
-        print::note(format!("warning: {remark}"));
-    }
-    let mut origin = origin::Hashing::start(&run.config)?;
-    let newest = checkpoint::latest(out)?;
-    settle_config(&run.config, out, newest.is_some(), force)?;
+    let _held = ranks.lead(|| taken.map_or_else(|| RunFolder::create(out), Ok))?;
+    let mut origin = ranks.lead(|| origin::Hashing::start(&run.config))?;
+    let newest = ranks.lead(|| {
+        if let Some(remark) = checkpoint::cut_short(out)? {
+            print::note(format!("warning: {remark}"));
+        }
+        let newest = checkpoint::latest(out)?;
+        settle_config(&run.config, out, newest.is_some(), force)?;
+        Ok(newest.map(|it| it.display().to_string()))
+    })?;
+    let newest = ranks.tell(&newest.flatten().unwrap_or_default(), 0)?;
+    let newest = (!newest.is_empty()).then(|| PathBuf::from(newest));
     if let Some(newest) = &newest {
-        resume(&mut run, newest, &mut origin, force)?;
+        resume(&mut run, newest, origin.as_mut(), force)?;
     }
-    let saver = Saver::new(out, most_checkpoints(&run), run.model.numel())?;
+    let saver = ranks.lead(|| Saver::new(out, most_checkpoints(&run), run.model.numel()))?;
     print::note(describe(&run));
-    let logbook = Logbook::open(out, &run.config, run.state.step)?;
+    let logbook = ranks.lead(|| Logbook::open(out, &run.config, run.state.step))?;
     let first = run.state.step;
     let mut training = Training {
         run,
@@ -58,12 +75,15 @@ pub fn train(config: Config, out: &Path, stop_after: Option<u64>, force: bool) -
         validation: None,
         seconds: Default::default(),
         not_finite: Row::default(),
+        interrupted: false,
     };
     let stopped = training.run(stop_after)?;
     training.report(first, stopped)?;
-    for warning in training.logbook.finish() {
+    for warning in training.logbook.into_iter().flat_map(Logbook::finish) {
         print::note(format!("warning: {warning}"));
     }
+    // Nobody leaves while another may still wait for an answer.
+    ranks.barrier()?;
     if stopped && stop_after != Some(training.run.state.step) {
         return Err(Interrupted.into());
     }
@@ -73,9 +93,10 @@ pub fn train(config: Config, out: &Path, stop_after: Option<u64>, force: bool) -
 struct Training<'a> {
     run: Run,
     out: &'a Path,
-    logbook: Logbook,
-    saver: Saver,
-    origin: origin::Hashing,
+    /// Where the run is written down, and what saves it: on rank 0, as the next two.
+    logbook: Option<Logbook>,
+    saver: Option<Saver>,
+    origin: Option<origin::Hashing>,
     /// The newest checkpoint on disk.
     newest: Option<PathBuf>,
     /// The last evaluation.
@@ -84,6 +105,8 @@ struct Training<'a> {
     seconds: (Duration, Duration),
     /// The steps up to now whose loss or gradient was not finite.
     not_finite: Row,
+    /// Whether a signal has asked any of the ranks to stop.
+    interrupted: bool,
 }
 
 /// Steps that follow one another.
@@ -105,12 +128,13 @@ impl Training<'_> {
             self.evaluation(0, &progress)?;
         }
         while self.run.state.step < steps && !self.run.ends_early() {
-            if cli::interrupt::requested()
-                || stop_after.is_some_and(|last| self.run.state.step >= last)
-            {
+            self.interrupted = self.run.ranks.any(cli::interrupt::requested())?;
+            if self.interrupted || stop_after.is_some_and(|last| self.run.state.step >= last) {
                 break;
             }
-            if let Some(saved) = self.saver.look()? {
+            let saver = &mut self.saver;
+            let looked = saver.as_mut().map_or(Ok(None), Saver::look);
+            if let Some(saved) = self.run.ranks.agree(looked)? {
                 progress.note(describe_saved(&saved));
                 self.newest = Some(saved.path);
             }
@@ -118,9 +142,11 @@ impl Training<'_> {
             let number = self.run.state.step;
             self.seconds.0 += step.seconds.total();
             self.seconds.1 += step.seconds.data;
-            self.logbook.line(Line::train(number, &step, self.run.config.logging.peak_tflops));
-            for warning in self.logbook.warnings() {
-                progress.note(format!("warning: {warning}"));
+            if let Some(logbook) = &self.logbook {
+                logbook.line(Line::train(number, &step, self.run.config.logging.peak_tflops));
+                for warning in logbook.warnings() {
+                    progress.note(format!("warning: {warning}"));
+                }
             }
             if number.is_multiple_of(self.run.config.logging.every)
                 || number == steps
@@ -145,14 +171,14 @@ impl Training<'_> {
         progress.finish();
         self.settle()?;
         if self.not_finite.length > 0 {
-            let diverged = self.diverged();
-            if cli::interrupt::requested() {
+            let diverged = self.diverged()?;
+            if self.interrupted {
                 print::note(format!("warning: {diverged}"));
                 return Err(Interrupted.into());
             }
             bail!(diverged);
         }
-        if self.run.state.step == 0 && cli::interrupt::requested() {
+        if self.run.state.step == 0 && self.interrupted {
             print::note("no step was made, so nothing was saved");
             return Err(Interrupted.into());
         }
@@ -175,7 +201,7 @@ impl Training<'_> {
     }
 
     /// What to say of a run that diverges.
-    fn diverged(&self) -> String {
+    fn diverged(&self) -> Result<String> {
         let Row { first, length } = self.not_finite;
         let mut text = match length {
             0 => format!("the run diverged at step {}", self.run.state.step),
@@ -186,7 +212,7 @@ impl Training<'_> {
                 "the run diverged: from step {first} on, loss or gradient were not finite in all {length} steps"
             ),
         };
-        if let Some(name) = self.run.broken_parameter() {
+        if let Some(name) = self.run.broken_parameter()? {
             text += &format!("; the parameter `{name}` has numbers that are not finite");
         }
         text += &match &self.newest {
@@ -196,7 +222,8 @@ impl Training<'_> {
             ),
             None => "; no checkpoint was saved before that".to_string(),
         };
-        text + "\nhint: lower `optimizer.lr` or lengthen `schedule.warmup_steps`, and train into another folder with `--out`"
+        text += "\nhint: lower `optimizer.lr` or lengthen `schedule.warmup_steps`, and train into another folder with `--out`";
+        Ok(text)
     }
 
     /// Evaluates if this step is one to do so after; says whether the loss is the lowest so far.
@@ -226,37 +253,47 @@ impl Training<'_> {
                 progress.note(format!("  {name}: {}", describe_prediction(prediction)));
             }
         }
-        self.logbook.line(Line::validation(step, &evaluation));
+        if let Some(logbook) = &self.logbook {
+            logbook.line(Line::validation(step, &evaluation));
+        }
         self.validation = Some(evaluation);
         Ok(Some(loss))
     }
 
     /// Waits until what was saved is on the disk.
     fn settle(&mut self) -> Result<()> {
-        if let Some(saved) = self.saver.finish()? {
+        let finished = self.saver.as_mut().map_or(Ok(None), Saver::finish);
+        if let Some(saved) = self.run.ranks.agree(finished)? {
             self.newest = Some(saved.path);
         }
+        let newest = self.newest.as_ref().map(|it| it.display().to_string());
+        let newest = self.run.ranks.tell(&newest.unwrap_or_default(), 0)?;
+        self.newest = (!newest.is_empty()).then(|| PathBuf::from(newest));
         Ok(())
     }
 
     fn save(&mut self) -> Result<()> {
         self.settle()?;
         // The update of the last step can have broken what its loss did not show yet.
-        if self.run.broken_parameter().is_some() {
-            bail!(self.diverged());
+        if self.run.broken_parameter()?.is_some() {
+            bail!(self.diverged()?);
         }
         let started = Instant::now();
         let Run { config, model, optimizer, state, .. } = &self.run;
         let CheckpointConfig { keep, keep_every, keep_best, .. } = config.checkpoint;
         let best = state.best.filter(|_| keep_best).map(|best| best.step);
-        let about = About {
-            state: *state,
-            config: serde_json::to_value(config)?,
-            origin: self.origin.get()?.clone(),
-        };
-        let snapshot = Snapshot::take(model, &optimizer.moments, about);
+        let about = self.run.ranks.lead(|| {
+            let origin = self.origin.as_mut().context("rank 0 hashes what the run begins with")?;
+            let config = serde_json::to_value(config)?;
+            Ok(About { state: *state, config, origin: origin.get()?.clone() })
+        })?;
+        let snapshot = Snapshot::take(model, &optimizer.moments, about)?;
         let keep = Keep { last: keep, every: keep_every, best };
-        self.saver.save(snapshot, keep, started.elapsed())
+        let begun = match (&mut self.saver, snapshot) {
+            (Some(saver), Some(snapshot)) => saver.save(snapshot, keep, started.elapsed()),
+            _ => Ok(()),
+        };
+        self.run.ranks.agree(begun)
     }
 
     /// Says how it ended and what to do next.
@@ -344,9 +381,14 @@ fn describe(run: &Run) -> String {
     let precision = match config.precision {
         Precision::Fp32 => "fp32",
         Precision::Bf16 => "bf16",
+        Precision::Fp64 => "fp64",
+    };
+    let ranks = match (run.ranks.size(), u8::from(run.model.zero())) {
+        (1, _) => String::new(),
+        (size, zero) => format!(", {size} ranks at ZeRO {zero}"),
     };
     format!(
-        "training {millions:.1} M parameters on {device} in {precision}: {} steps of {} documents, {} at a time",
+        "training {millions:.1} M parameters on {device} in {precision}: {} steps of {} documents, {} at a time{ranks}",
         run.steps, config.batch.global, config.batch.micro
     )
 }
@@ -374,20 +416,32 @@ fn most_checkpoints(run: &Run) -> u64 {
 }
 
 /// Brings a run to where a checkpoint has it, and says what comes next.
-fn resume(run: &mut Run, newest: &Path, origin: &mut origin::Hashing, force: bool) -> Result<()> {
-    let record = checkpoint::open(newest)?;
-    let changed = origin::differences(record.origin(), origin.get()?);
-    if !changed.is_empty() && !force {
-        bail_input!(
-            "`{}` was trained from other files: {}\n\
-             hint: put back what was there, give another folder with `--out`, or go on all the same with `--force-resume`",
-            newest.display(),
-            changed.join(", ")
-        );
-    }
-    for changed in changed {
-        print::note(format!("warning: {changed}, and the run goes on as it was told to"));
-    }
+fn resume(
+    run: &mut Run,
+    newest: &Path,
+    mut origin: Option<&mut origin::Hashing>,
+    force: bool,
+) -> Result<()> {
+    let ranks = Rc::clone(&run.ranks);
+    // That the files are whole, one rank sees for all.
+    let opened = if ranks.leads() { checkpoint::open(newest) } else { checkpoint::read(newest) };
+    let record = ranks.agree(opened)?;
+    ranks.lead(|| {
+        let origin = origin.as_mut().context("rank 0 hashes what the run begins with")?;
+        let changed = origin::differences(record.origin(), origin.get()?);
+        if !changed.is_empty() && !force {
+            bail_input!(
+                "`{}` was trained from other files: {}\n\
+                 hint: put back what was there, give another folder with `--out`, or go on all the same with `--force-resume`",
+                newest.display(),
+                changed.join(", ")
+            );
+        }
+        for changed in changed {
+            print::note(format!("warning: {changed}, and the run goes on as it was told to"));
+        }
+        Ok(())
+    })?;
     checkpoint::load(newest, &record, &mut run.model, &mut run.optimizer.moments)?;
     run.state = record.state();
     let step = run.state.step;

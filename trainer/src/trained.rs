@@ -54,7 +54,7 @@ impl Trained {
         weights::fill(&stored, &weights::parameters(&model))
             .with_context(|| self.checkpoint.display().to_string())
             .bad_input()?;
-        model.refresh();
+        model.refresh()?;
         Ok(model)
     }
 }

@@ -21,9 +21,11 @@ use crate::stored::{INDEX, SINGLE, Stored};
 /// Fills a model's parameters from a Hugging Face folder.
 pub fn load(folder: &Path, model: &mut Model) -> Result<()> {
     let stored = Stored::open_folder(folder).bad_input()?;
-    fill(&stored, &parameters(model)).with_context(|| folder.display().to_string()).bad_input()?;
-    model.refresh();
-    Ok(())
+    let masters = |unit: usize| &model.units[unit].master;
+    fill_units(&stored, model, masters)
+        .with_context(|| folder.display().to_string())
+        .bad_input()?;
+    model.refresh()
 }
 
 /// Every parameter of a model with its master, in the model's order.
@@ -38,6 +40,22 @@ pub fn fill(stored: &Stored, places: &[(ParamSpec, Tensor)]) -> Result<()> {
     check(stored, places.iter().map(|(spec, _)| spec))?;
     for (spec, place) in places {
         copy(stored, &spec.name, place)?;
+    }
+    Ok(())
+}
+
+/// Fills this rank's part of buffers that are laid out as the masters are, from tensors of the parameters' names; exactly
+/// these names must be stored.
+pub fn fill_units<'a>(
+    stored: &Stored,
+    model: &'a Model,
+    flat: impl Fn(usize) -> &'a Tensor,
+) -> Result<()> {
+    check(stored, model.units.iter().flat_map(|unit| &unit.spec.params))?;
+    for (number, unit) in model.units.iter().enumerate() {
+        unit.fill(flat(number), |specs, places| {
+            specs.iter().zip(places).try_for_each(|(spec, place)| copy(stored, &spec.name, place))
+        })?;
     }
     Ok(())
 }

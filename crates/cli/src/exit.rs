@@ -22,17 +22,21 @@ pub fn run<T: Termination>(body: impl FnOnce() -> anyhow::Result<T>) -> ExitCode
         Ok(outcome) => outcome.report(),
         Err(error) => {
             let code = code(&error);
-            print::note(if code == 130 {
-                format!("{error:#}")
-            } else {
-                format!("error: {error:#}")
-            });
+            if !error.is::<Told>() {
+                print::error(if code == 130 {
+                    format!("{error:#}")
+                } else {
+                    format!("error: {error:#}")
+                });
+            }
             ExitCode::from(code)
         }
     }
 }
 
-fn code(error: &anyhow::Error) -> u8 {
+/// The exit code for an error.
+#[must_use]
+pub fn code(error: &anyhow::Error) -> u8 {
     if error.chain().any(|cause| cause.is::<Interrupted>()) {
         130
     } else if error.chain().any(|cause| cause.is::<UsersMistake>()) {
@@ -82,6 +86,16 @@ impl fmt::Display for Interrupted {
 }
 
 impl Error for Interrupted {}
+
+/// As an error's context: somebody else tells it, and only its exit code is needed here.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Told;
+
+impl fmt::Display for Told {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("told elsewhere")
+    }
+}
 
 /// The mark itself: it stands for the error inside and prints as that error's whole chain.
 #[derive(Debug)]

@@ -1,6 +1,18 @@
 //! Text -> standard output and standard error; a reader that went away is no error.
 
 use std::io::{self, Write};
+use std::sync::atomic::{AtomicBool, Ordering};
+
+static MUTED: AtomicBool = AtomicBool::new(false);
+
+/// From now on, nothing is said about the work: of several processes that do the same, one speaks. Errors are still told.
+pub fn mute() {
+    MUTED.store(true, Ordering::Relaxed);
+}
+
+pub(crate) fn is_muted() -> bool {
+    MUTED.load(Ordering::Relaxed)
+}
 
 /// Writes a line to standard output: what the user asked for.
 ///
@@ -11,6 +23,13 @@ pub fn out(line: impl AsRef<str>) {
 
 /// Writes a line to standard error: what is said about the work.
 pub fn note(line: impl AsRef<str>) {
+    if !is_muted() {
+        error(line);
+    }
+}
+
+/// Writes a line to standard error, whether [`mute`]d or not: why the work failed.
+pub fn error(line: impl AsRef<str>) {
     write(&mut io::stderr().lock(), line.as_ref());
 }
 

@@ -54,7 +54,7 @@ impl Progress {
     pub fn resumed(label: impl Into<String>, before: u64, total: u64, unit: Unit) -> Self {
         let label = label.into();
         let started = Instant::now();
-        let shown = if stderr().is_terminal() {
+        let shown = if stderr().is_terminal() && !print::is_muted() {
             let bar = ProgressBar::new(total).with_style(style(unit)).with_message(label.clone());
             bar.set_position(before);
             bar.reset_eta();

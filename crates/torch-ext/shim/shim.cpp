@@ -82,7 +82,9 @@ void torch_ext_grad(Tensors outputs, Tensors output_grads, Tensors inputs, Tenso
 void torch_ext_norm(Tensors tensors, Tensor** norm, char** error) {
   guard(error, [&] {
     at::NoGradGuard no_grad;
-    auto norms = at::_foreach_norm(tensors.handles(), 2, at::kFloat);
+    TORCH_CHECK(tensors.length > 0, "the norm of no tensors");
+    auto kind = tensors[0].scalar_type() == at::kDouble ? at::kDouble : at::kFloat;
+    auto norms = at::_foreach_norm(tensors.handles(), 2, kind);
     *norm = new Tensor(at::linalg_vector_norm(at::stack(norms), 2));
   });
 }

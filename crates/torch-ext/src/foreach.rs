@@ -9,7 +9,7 @@ use tch::Tensor;
 use crate::error::Result;
 use crate::shim::{self, Handles};
 
-/// The L2 norm of all `tensors` together, as an fp32 scalar where they lie.
+/// The L2 norm of all `tensors` together, as a scalar where they lie: fp64 if they are, else fp32.
 ///
 /// Equal bit for bit to PyTorch's `torch.nn.utils.get_total_norm` on fp32; narrower kinds are summed in fp32.
 /// The list must not be empty.

@@ -12,6 +12,7 @@ use std::cell::Cell;
 use std::ffi::{c_char, c_int};
 use std::ptr::NonNull;
 use std::rc::Rc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use tch::{Kind, Tensor};
@@ -341,8 +342,8 @@ impl Drop for ProcessGroup {
     }
 }
 
-/// An operation that was started. It must be waited for: to drop it is a mistake, which panics in a debug build and
-/// waits in a release build.
+/// An operation that was started. It must be waited for: to drop it is a mistake, which panics in a debug build, unless an
+/// operation has failed before, and waits in a release build.
 #[derive(Debug)]
 #[must_use = "the tensors are in use until `wait`"]
 pub struct Work {
@@ -382,15 +383,20 @@ impl Drop for Work {
         }
         // The tensors must not go before the operation does.
         let ended = self.end();
+        let failed = ended.is_err() || FAILED.load(Ordering::Relaxed);
         debug_assert!(
-            ended.is_err() || std::thread::panicking(),
+            failed || std::thread::panicking(),
             "`{}` was dropped and not waited for",
             self.operation
         );
     }
 }
 
+/// Whether an operation of this process has failed: from then on, work is dropped on the way out.
+static FAILED: AtomicBool = AtomicBool::new(false);
+
 fn lost(group: &str, operation: &'static str, error: Error) -> Error {
+    FAILED.store(true, Ordering::Relaxed);
     match error {
         Error::Torch(message) => Error::Lost { operation, group: group.to_owned(), message },
         other => other,

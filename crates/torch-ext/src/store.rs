@@ -4,6 +4,7 @@
 
 use std::ffi::{CString, c_void};
 use std::ptr::NonNull;
+use std::sync::mpsc;
 use std::time::Duration;
 
 use crate::error::{Error, Result};
@@ -29,7 +30,13 @@ impl Store {
 
     /// Connects to the store that another process serves, or will serve before the timeout.
     pub fn connect(host: &str, port: u16, timeout: Duration) -> Result<Self> {
-        Self::tcp(host, port, false, timeout)
+        // c10d waits without limit for the first answer of something that listens there and is no store.
+        let (sender, connected) = mpsc::channel();
+        let there = host.to_owned();
+        std::thread::spawn(move || sender.send(Self::tcp(&there, port, false, timeout)));
+        connected.recv_timeout(timeout + Duration::from_secs(1)).unwrap_or_else(|_| {
+            Err(Error::Torch(format!("what listens at {host}:{port} does not answer as a store")))
+        })
     }
 
     fn tcp(host: &str, port: u16, serves: bool, timeout: Duration) -> Result<Self> {

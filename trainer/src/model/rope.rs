@@ -3,6 +3,7 @@
 use tch::{Device, Kind, Tensor};
 
 use crate::llama_config::LlamaConfig;
+use crate::model::wide;
 
 /// The rotations of some consecutive places, in `f32`.
 #[derive(Debug)]
@@ -42,7 +43,7 @@ impl Rope {
     /// # Shapes
     /// `x_bthk` -> `x_bthk`
     pub fn turn(&self, x_bthk: &Tensor) -> Tensor {
-        let x = x_bthk.to_kind(Kind::Float);
+        let x = x_bthk.to_kind(wide(x_bthk.kind()));
         let halves = x.chunk(2, -1);
         let quarter_turned = Tensor::cat(&[-&halves[1], halves[0].shallow_clone()], -1);
         (x * &self.cos_t1k + quarter_turned * &self.sin_t1k).to_kind(x_bthk.kind())

@@ -41,11 +41,14 @@ pub(crate) fn start(size: usize, body: impl FnOnce(Place)) -> Option<Vec<Child>>
     // It stays for as long as the test does: the processes may look into it until they end.
     let store: &'static Store = Box::leak(Box::new(Store::serve(0, TIMEOUT).expect("a free port")));
     let test = std::thread::current().name().expect("a test's thread has its name").to_owned();
+    let port = usize::from(store.port());
+    let text = |(name, number): (&'static str, usize)| (name, number.to_string());
     let child = |rank: usize| {
         Command::new(std::env::current_exe().expect("a test has a binary"))
             .args([&test, "--exact", "--nocapture", "--test-threads=1"])
-            .env("TEST_RANK", rank.to_string())
-            .env("TEST_PORT", store.port().to_string())
+            .envs([("TEST_RANK", rank), ("RANK", rank), ("WORLD_SIZE", size)].map(text))
+            .envs([("TEST_PORT", port), ("MASTER_PORT", port)].map(text))
+            .envs([("MASTER_ADDR", "localhost"), ("TORCHELASTIC_USE_AGENT_STORE", "True")])
             .env("OMP_NUM_THREADS", "1")
             .stdout(Stdio::null())
             .stderr(Stdio::piped())

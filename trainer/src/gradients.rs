@@ -1,0 +1,230 @@
+//! The gradients of a model: added up over micro-batches, then over ranks.
+//!
+//! A unit's gradients are a flat buffer laid out as its weights are. When the backward pass is through with a unit, the
+//! sum over the ranks begins, of which each rank gets its part, while the pass goes on with the next unit: after the last
+//! micro-batch at `zero: 0` and `1`, after every one at `2` and `3`, where no rank has room for all of them and units share
+//! buffers. At `zero: 0` the parts are brought together again, so that it gives the same bits as `1` does.
+
+use std::rc::Rc;
+
+use anyhow::{Context, Result};
+use tch::{Kind, Tensor};
+use torch_ext::Work;
+
+use crate::config::{Wire, Zero};
+use crate::params::Model;
+use crate::ranks::Ranks;
+
+/// The gradients of a model.
+#[derive(Debug)]
+pub struct Gradients {
+    ranks: Rc<Ranks>,
+    zero: Zero,
+    wire: Wire,
+    units: Vec<OfUnit>,
+    slots: Vec<Slot>,
+    /// Whether this is the last micro-batch of an update.
+    last: bool,
+}
+
+/// The gradients of one unit.
+#[derive(Debug)]
+struct OfUnit {
+    slot: usize,
+    /// A parameter each, of the slot's buffer.
+    views: Vec<Tensor>,
+    /// This rank's part of the sum over all ranks.
+    part: Tensor,
+    /// Of that part, what belongs to parameters, a piece each: padding is none.
+    pieces: Vec<Tensor>,
+}
+
+/// A buffer for a whole unit.
+#[derive(Debug)]
+struct Slot {
+    whole: Tensor,
+    /// The sum over ranks that is on its way, and of which unit it is.
+    pending: Option<(usize, Work)>,
+}
+
+impl Gradients {
+    /// Gradients of zero.
+    pub fn zeros(model: &Model) -> Self {
+        let (ranks, zero) = (Rc::clone(model.ranks()), model.zero());
+        let slot_of = model.slots(zero.shards_gradients());
+        let mut slots: Vec<Slot> = Vec::new();
+        let mut units = Vec::new();
+        let mut largest = vec![0; slot_of.iter().max().map_or(0, |last| last + 1)];
+        for (unit, &slot) in model.units.iter().zip(&slot_of) {
+            largest[slot] = unit.padded().max(largest[slot]);
+        }
+        let options = (model.units[0].master.kind(), model.device());
+        for size in largest {
+            slots.push(Slot { whole: Tensor::zeros([size], options), pending: None });
+        }
+        for (unit, &slot) in model.units.iter().zip(&slot_of) {
+            let whole = slots[slot].whole.narrow(0, 0, unit.padded());
+            let range = ranks.part(unit.padded());
+            let length = range.end - range.start;
+            let part = match zero.shards_gradients() {
+                true => Tensor::zeros([length], options),
+                false => whole.narrow(0, range.start, length),
+            };
+            let pieces = unit.spec.pieces(&range).into_iter();
+            let pieces = pieces
+                .map(|it| part.narrow(0, it.in_part.start, it.in_part.end - it.in_part.start));
+            let pieces = pieces.filter(|piece| piece.numel() > 0).collect();
+            units.push(OfUnit { slot, views: unit.spec.views(&whole), part, pieces });
+        }
+        Self { ranks, zero, wire: Wire::Fp32, units, slots, last: true }
+    }
+
+    /// In which kind of number they travel between ranks.
+    pub fn on_the_wire(mut self, wire: Wire) -> Self {
+        self.wire = wire;
+        self
+    }
+
+    /// Back to zero, for another update.
+    pub fn clear(&mut self) {
+        for slot in self.slots.iter_mut().filter(|_| !self.zero.shards_gradients()) {
+            let _ = slot.whole.zero_();
+        }
+        for unit in self.units.iter_mut().filter(|_| self.zero.shards_gradients()) {
+            let _ = unit.part.zero_();
+        }
+    }
+
+    /// A micro-batch begins; after the last of an update, the sum over ranks is made.
+    pub fn begin(&mut self, last: bool) {
+        self.last = last;
+    }
+
+    /// The backward pass comes to a unit: its gradients can be added.
+    pub fn open(&mut self, unit: usize) -> Result<()> {
+        if self.zero.shards_gradients() {
+            let slot = self.units[unit].slot;
+            self.settle(slot)?;
+            let _ = self.slots[slot].whole.zero_();
+        }
+        Ok(())
+    }
+
+    /// The buffer of a parameter's gradient, to add to.
+    pub fn parameter(&mut self, unit: usize, parameter: usize) -> &mut Tensor {
+        &mut self.units[unit].views[parameter]
+    }
+
+    /// Adds the gradients of a unit's parameters.
+    pub fn add(&mut self, unit: usize, parameters: &[Option<Tensor>]) {
+        let _no_grad = tch::no_grad_guard();
+        for (sum, gradient) in self.units[unit].views.iter_mut().zip(parameters) {
+            if let Some(gradient) = gradient {
+                *sum += gradient;
+            }
+        }
+    }
+
+    /// The backward pass is through with a unit: the sum over ranks begins if it is time for it.
+    pub fn close(&mut self, unit: usize) -> Result<()> {
+        if !self.last && !self.zero.shards_gradients() {
+            return Ok(());
+        }
+        let OfUnit { slot, part, .. } = &self.units[unit];
+        let numel = part.size()[0] * i64::try_from(self.ranks.size())?;
+        let whole = self.slots[*slot].whole.narrow(0, 0, numel);
+        let work = match self.wire {
+            Wire::Fp32 if self.zero.shards_gradients() => {
+                self.ranks.reduce_scatter(&part.empty_like(), &whole)?
+            }
+            Wire::Fp32 => self.ranks.reduce_scatter(part, &whole)?,
+            Wire::Bf16 => {
+                let whole = whole.to_kind(Kind::BFloat16);
+                self.ranks.all_to_all(&whole.empty_like(), whole)?
+            }
+        };
+        self.slots[*slot].pending = work.map(|work| (unit, work));
+        Ok(())
+    }
+
+    /// Waits for all sums over ranks: from now on this rank's parts are whole.
+    pub fn finish(&mut self) -> Result<()> {
+        (0..self.slots.len()).try_for_each(|slot| self.settle(slot))
+    }
+
+    /// Waits for the sum of the unit that uses a slot.
+    fn settle(&mut self, slot: usize) -> Result<()> {
+        let Some((unit, work)) = self.slots[slot].pending.take() else { return Ok(()) };
+        let mut received = work.wait().context("adding up the ranks' gradients")?;
+        let part = &mut self.units[unit].part;
+        if self.wire == Wire::Bf16 {
+            // What bfloat16 loses, it loses once, on the way: the sum itself is in fp32.
+            let size = i64::try_from(self.ranks.size())?;
+            received = received.view([size, -1]).sum_dim_intlist(0, false, part.kind());
+            if !self.zero.shards_gradients() {
+                part.copy_(&received);
+            }
+        }
+        if self.zero.shards_gradients() {
+            *part += received;
+        }
+        Ok(())
+    }
+
+    /// The square of the L2 norm of this rank's part: over the ranks, these add up to that of all gradients.
+    pub fn square(&self) -> Result<f64> {
+        let pieces: Vec<&Tensor> = self.units.iter().flat_map(|unit| &unit.pieces).collect();
+        if pieces.is_empty() {
+            return Ok(0.0);
+        }
+        let norm = torch_ext::foreach::norm(&pieces).context("the gradients' norm")?;
+        Ok(norm.double_value(&[]).powi(2))
+    }
+
+    /// Multiplies this rank's part.
+    pub fn scale(&mut self, factor: f64) -> Result<()> {
+        let parts: Vec<&Tensor> = self.units.iter().map(|unit| &unit.part).collect();
+        let factor = Tensor::from(factor).to_kind(parts[0].kind()).to_device(parts[0].device());
+        torch_ext::foreach::mul_(&parts, &factor).context("scaling the gradients")
+    }
+
+    /// Where every rank makes the whole update, brings all parts together.
+    pub fn spread(&mut self) -> Result<()> {
+        if self.zero.shards_state() {
+            return Ok(());
+        }
+        let gathers: Vec<Option<Work>> = self
+            .units
+            .iter()
+            .map(|unit| self.ranks.all_gather(&self.slots[unit.slot].whole, &unit.part))
+            .collect::<Result<_>>()?;
+        gathers.into_iter().flatten().try_for_each(|work| Ok(work.wait().map(drop)?))
+    }
+
+    /// What a unit is updated with: laid out as its master is.
+    pub fn of_master(&self, unit: usize) -> &Tensor {
+        let OfUnit { slot, part, .. } = &self.units[unit];
+        if self.zero.shards_state() { part } else { &self.slots[*slot].whole }
+    }
+
+    /// Each parameter's gradient, unit by unit; only where this rank has all of them.
+    pub fn views(&self) -> Vec<&[Tensor]> {
+        assert!(!self.zero.shards_gradients(), "this rank has a part of the gradients only");
+        self.units.iter().map(|unit| unit.views.as_slice()).collect()
+    }
+}
+
+impl Drop for Gradients {
+    fn drop(&mut self) {
+        // After an error elsewhere, sums may be on their way; the buffers must outlive them.
+        let _ = self.finish();
+    }
+}
+
+/// What gradients of this norm must be multiplied by so that it is at most `max`; nothing if it is.
+///
+/// Megatron-LM's rule: `max / (norm + 1e-6)` if that is below 1. `max` of 0 never clips.
+pub fn clip(norm: f64, max: f64) -> Option<f64> {
+    let coefficient = max / (norm + 1e-6);
+    (max > 0.0 && coefficient < 1.0).then_some(coefficient)
+}

@@ -1,0 +1,247 @@
+//! Many ranks as a user starts them: what a run gives, and how it ends when something happens to a rank.
+
+mod tiny_run;
+
+use std::net::TcpListener;
+use std::process::{Child, Command, Output, Stdio};
+use std::time::{Duration, Instant};
+
+use fs_err as fs;
+use tch::{Kind, Tensor};
+use tiny_run::{TinyRun, fails, succeeds};
+
+/// Nothing here takes longer, on a busy machine either.
+const LIMIT: Duration = Duration::from_secs(120);
+
+const TENSORS: [&str; 3] = ["model.safetensors", "exp_avg.safetensors", "exp_avg_sq.safetensors"];
+
+/// `trainer launch` of so many ranks that train into this folder.
+fn launch(run: &TinyRun, nproc: usize, flags: &[&str], out: &str, more: &[&str]) -> Command {
+    let mut command = run.command("launch");
+    command.args(["--nproc", &nproc.to_string()]).args(flags);
+    command.args(["--", "train", "--config", "train.yaml", "--out", out]).args(more);
+    command
+}
+
+/// One rank of several, started by hand.
+fn rank(run: &TinyRun, rank: usize, size: usize, port: u16, more: &[&str]) -> Command {
+    let mut command = run.train("run", more);
+    let numbers = [("RANK", rank), ("WORLD_SIZE", size), ("MASTER_PORT", port.into())];
+    command.envs(numbers.map(|(name, number)| (name, number.to_string())));
+    command.env("MASTER_ADDR", "localhost").env("GLOO_SOCKET_IFNAME", "lo");
+    command.stdout(Stdio::null()).stderr(Stdio::piped());
+    command
+}
+
+fn checkpoint(run: &TinyRun, out: &str, step: u32, name: &str) -> Vec<u8> {
+    run.bytes(format!("{out}/checkpoints/step-{step:07}/{name}"))
+}
+
+#[track_caller]
+fn check_same(run: &TinyRun, step: u32, a: &str, b: &str) {
+    for name in TENSORS {
+        assert!(checkpoint(run, a, step, name) == checkpoint(run, b, step, name), "{name}");
+    }
+}
+
+/// The largest difference between the weights of two runs.
+fn off(run: &TinyRun, step: u32, a: &str, b: &str) -> f64 {
+    let [a, b] = [a, b].map(|out| {
+        let path = run.path(format!("{out}/checkpoints/step-{step:07}/model.safetensors"));
+        let mut tensors = Tensor::read_safetensors(path).expect("a whole file");
+        tensors.sort_by(|(one, _), (other, _)| one.cmp(other));
+        tensors
+    });
+    let pairs = a.iter().zip(&b);
+    pairs
+        .map(|((name, a), (other, b))| {
+            assert_eq!(name, other);
+            (a.to_kind(Kind::Double) - b).abs().max().double_value(&[])
+        })
+        .fold(0.0, f64::max)
+}
+
+fn said(output: &Output) -> String {
+    String::from_utf8_lossy(&output.stderr).into_owned()
+}
+
+/// Waits for a process that has to end by itself.
+#[track_caller]
+fn ends(child: Child) -> Output {
+    let started = Instant::now();
+    let output = child.wait_with_output().expect("it ends");
+    assert!(started.elapsed() < LIMIT, "it took {:?}", started.elapsed());
+    output
+}
+
+/// The processes that a launcher started, by their rank.
+fn ranks_of(launcher: &Child) -> Vec<u32> {
+    let path = format!("/proc/{0}/task/{0}/children", launcher.id());
+    let children = fs::read_to_string(path).unwrap_or_default();
+    children.split_whitespace().filter_map(|pid| pid.parse().ok()).collect()
+}
+
+fn kill(signal: &str, pid: u32) {
+    let status = Command::new("kill").args([signal, &pid.to_string()]).status();
+    assert!(status.expect("`kill` is there").success());
+}
+
+/// Waits until a run has made so many steps.
+fn wait_for_steps(run: &TinyRun, out: &str, steps: usize, launcher: &mut Child) {
+    let metrics = run.path(format!("{out}/metrics.jsonl"));
+    let started = Instant::now();
+    while !fs::read_to_string(&metrics).is_ok_and(|text| text.lines().count() >= steps) {
+        assert!(launcher.try_wait().expect("a child").is_none(), "it ended by itself");
+        assert!(started.elapsed() < LIMIT, "no {steps} steps in {:?}", started.elapsed());
+        std::thread::sleep(Duration::from_millis(2));
+    }
+}
+
+#[test]
+fn ranks_make_the_run_that_one_process_makes_and_go_on_in_any_number() {
+    let run = TinyRun::new(8, "precision: fp32\n");
+    succeeds(&mut run.train("alone", &["--set", "batch.micro=2"]));
+    let micro = ["--set", "batch.micro=2"];
+    let output = succeeds(&mut launch(&run, 2, &[], "whole", &micro));
+    let text = said(&output);
+    assert!(text.contains("2 ranks at ZeRO 1"), "{text}");
+    // Rank 0 alone speaks.
+    assert_eq!(text.matches("training 0.").count(), 1, "{text}");
+    // Sums in another order, eight times: the weights are below 1, and updates of 0.01 at most.
+    let difference = off(&run, 8, "alone", "whole");
+    assert!(difference < 1e-4, "{difference}");
+
+    // Stopped and resumed it is the same to the bit; and it goes on with another number of ranks, and another sharding.
+    let stop = [&micro[..], &["--stop-after", "3"]].concat();
+    succeeds(&mut launch(&run, 2, &[], "parts", &stop));
+    succeeds(&mut launch(&run, 2, &[], "parts", &micro));
+    check_same(&run, 8, "whole", "parts");
+    succeeds(&mut launch(&run, 2, &[], "moved", &stop));
+    let three = [&micro[..], &["--set", "parallel.zero=3"]].concat();
+    succeeds(&mut launch(&run, 3, &[], "moved", &three));
+    let difference = off(&run, 8, "alone", "moved");
+    assert!(difference < 1e-4, "{difference}");
+}
+
+#[test]
+fn a_rank_that_is_killed_ends_all_of_them_and_restarts_end_where_an_undisturbed_run_does() {
+    let run = TinyRun::new(30, "checkpoint: {every: 4}\n");
+    let micro = ["--set", "batch.micro=1", "--set", "parallel.zero=2"];
+    succeeds(&mut launch(&run, 3, &[], "whole", &micro));
+    // Every rank once, at another moment each.
+    for (rank, steps) in [(0, 9), (1, 2), (2, 17)] {
+        let out = format!("killed-{rank}");
+        let mut command = launch(&run, 3, &[], &out, &micro);
+        let mut launcher = command.stderr(Stdio::piped()).spawn().expect("it starts");
+        wait_for_steps(&run, &out, steps, &mut launcher);
+        kill("-KILL", ranks_of(&launcher)[rank]);
+        let output = ends(launcher);
+        let text = said(&output);
+        assert_eq!(output.status.code(), Some(1), "{text}");
+        let errors: Vec<&str> = text.lines().filter(|line| line.contains("error")).collect();
+        assert_eq!(errors, [format!("error: rank {rank} was killed by signal 9")], "{text}");
+    }
+
+    let mut command = launch(&run, 3, &["--max-restarts", "1"], "again", &micro);
+    let mut launcher = command.stderr(Stdio::piped()).spawn().expect("it starts");
+    wait_for_steps(&run, "again", 10, &mut launcher);
+    kill("-KILL", ranks_of(&launcher)[1]);
+    let output = ends(launcher);
+    let text = said(&output);
+    assert!(output.status.success(), "{text}");
+    assert!(text.contains("all ranks are started again, 1 of 1 times"), "{text}");
+    assert!(text.contains("resuming after step"), "{text}");
+    check_same(&run, 30, "whole", "again");
+}
+
+#[test]
+fn a_rank_that_is_stopped_is_given_up_after_the_timeout() {
+    let run = TinyRun::new(100_000, "parallel: {timeout: 3}\n");
+    let mut command = launch(&run, 2, &[], "run", &[]);
+    let mut launcher = command.stderr(Stdio::piped()).spawn().expect("it starts");
+    wait_for_steps(&run, "run", 2, &mut launcher);
+    kill("-STOP", ranks_of(&launcher)[1]);
+    let output = ends(launcher);
+    let text = said(&output);
+    assert_eq!(output.status.code(), Some(1), "{text}");
+    assert_eq!(text.matches("error: rank 0: ").count(), 1, "{text}");
+    assert!(text.contains("in group `world`"), "{text}");
+}
+
+#[test]
+fn a_signal_to_the_launcher_saves_and_ends_with_130() {
+    let run = TinyRun::new(100_000, "");
+    let mut command = launch(&run, 2, &[], "run", &[]);
+    let mut launcher = command.stderr(Stdio::piped()).spawn().expect("it starts");
+    wait_for_steps(&run, "run", 2, &mut launcher);
+    kill("-INT", launcher.id());
+    let output = ends(launcher);
+    let text = said(&output);
+    assert_eq!(output.status.code(), Some(130), "{text}");
+    assert_eq!(text.matches("stopped after step").count(), 1, "{text}");
+    assert!(fs::read_dir(run.path("run/checkpoints")).expect("a folder").next().is_some());
+}
+
+#[test]
+fn ranks_that_were_started_with_different_things_say_which_and_do_not_begin() {
+    let run = TinyRun::new(4, "");
+    // A port that was free a moment ago.
+    let port = {
+        let free = TcpListener::bind("localhost:0").expect("a free port");
+        free.local_addr().expect("it is bound").port()
+    };
+    let children: Vec<Child> = [&[][..], &["--set", "seed=7"]]
+        .into_iter()
+        .enumerate()
+        .map(|(number, more)| rank(&run, number, 2, port, more).spawn().expect("it starts"))
+        .collect();
+    for child in children {
+        let output = ends(child);
+        let text = said(&output);
+        assert_eq!(output.status.code(), Some(2), "{text}");
+        let words = "error: rank 1 was started with something else than rank 0: `seed` is 7, and on rank 0 1234";
+        assert!(text.contains(words), "{text}");
+    }
+    assert!(!run.path("run").exists(), "nothing was written");
+}
+
+#[test]
+fn a_port_that_is_taken_is_an_error_of_every_rank() {
+    let run = TinyRun::new(4, "parallel: {timeout: 4}\n");
+    let taken = TcpListener::bind("[::]:0").or_else(|_| TcpListener::bind("0.0.0.0:0"));
+    let taken = taken.expect("a free port");
+    let port = taken.local_addr().expect("it is bound").port();
+    let children: Vec<Child> =
+        (0..2).map(|number| rank(&run, number, 2, port, &[]).spawn().expect("it starts")).collect();
+    for (number, child) in children.into_iter().enumerate() {
+        let output = ends(child);
+        let text = said(&output);
+        assert_eq!(output.status.code(), Some(1), "{text}");
+        let words =
+            format!("error: rank {number} of 2 does not find the others at localhost:{port}");
+        assert!(text.contains(&words), "{text}");
+    }
+}
+
+#[test]
+fn a_checkpoint_that_cannot_be_written_ends_every_rank_with_the_reason() {
+    let run = TinyRun::new(4, "");
+    fs::create_dir(run.path("run")).expect("a new folder");
+    shards::atomic::write(&run.path("run/checkpoints"), b"in the way").expect("written");
+    fails(&mut launch(&run, 2, &[], "run", &[]), 1, &["error: rank 0: ", "run/checkpoints"]);
+}
+
+#[test]
+fn mistakes_on_the_command_line_are_told_once() {
+    let run = TinyRun::new(4, "");
+    let mut command = launch(&run, 2, &[], "run", &["--set", "optimizer.lrr=1"]);
+    let output = command.output().expect("it starts");
+    let text = said(&output);
+    assert_eq!(output.status.code(), Some(2), "{text}");
+    assert_eq!(text.matches("unknown key `lrr`").count(), 1, "{text}");
+    fails(
+        &mut launch(&run, 3, &[], "run", &[]),
+        2,
+        &["there are 3 ranks, but an update has 2 micro-batches"],
+    );
+}

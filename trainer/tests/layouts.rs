@@ -1,0 +1,267 @@
+//! Several ranks give what one rank gives: gradients and weights by name, whatever is sharded, over real processes.
+//!
+//! The comparison is in fp64, in which rounding stays below 1e-12 and every mistake is far above: a rank counted twice, a
+//! mean of means, an update with the weights of before.
+
+#[path = "../../crates/torch-ext/tests/ranks/mod.rs"]
+mod ranks;
+
+use std::collections::BTreeMap;
+use std::path::Path;
+use std::rc::Rc;
+
+use shards::layout::IndexKind;
+use shards::role::Role;
+use shards::writer::PairWriter;
+use tch::{Device, Kind, Tensor};
+use trainer::config::{Config, Zero};
+use trainer::gradients::Gradients;
+use trainer::llama_config::LlamaConfig;
+use trainer::params::Model;
+use trainer::ranks::{Place, Ranks};
+use trainer::run::Run;
+
+const STAGES: [&str; 4] =
+    ["parallel.zero=0", "parallel.zero=1", "parallel.zero=2", "parallel.zero=3"];
+
+/// The golden model on documents of which some teach nothing and one teaches much more than the others.
+fn config(settings: &[&str]) -> Config {
+    let folder = tempfile::tempdir().expect("a temporary folder").keep();
+    let prefix = folder.join("docs-train");
+    let mut writer = PairWriter::create(&prefix, IndexKind::Mmap, 48).expect("shards");
+    for i in 0..12 {
+        let length = if i == 5 { 60 } else { 6 + i };
+        let tokens: Vec<u32> = (0..length).map(|place| (7 * i + 3 * place) % 48).collect();
+        let asked = if i % 4 == 0 { length } else { 3 };
+        let role = |place| if place < asked { Role::User } else { Role::Assistant };
+        writer.push(&tokens, &(0..length).map(role).collect::<Vec<_>>()).expect("a document");
+    }
+    writer.finish().expect("whole shards");
+    let golden = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/golden/llama");
+    let yaml = format!(
+        "model: {{base: '{}'}}\ndata: {{train: '{}'}}\nbatch: {{global: 8, micro: 1, sequence_length: 64}}\n\
+         steps: 3\noptimizer: {{lr: 0.01, eps: 1.0e-4, weight_decay: 0.1}}\nprecision: fp64\ndevice: cpu\nthreads: 1\n",
+        golden.display(),
+        prefix.display()
+    );
+    let path = folder.join("run.yaml");
+    fs_err::write(&path, yaml).expect("a configuration");
+    let settings: Vec<String> = settings.iter().map(ToString::to_string).collect();
+    Config::read(&path, &settings).expect("a sound configuration")
+}
+
+fn join(started: ranks::Place) -> Rc<Ranks> {
+    let place = Place::from_environment().expect("the test sets it");
+    let ranks = Ranks::join(place, ranks::TIMEOUT, false).expect("all ranks come");
+    assert_eq!((ranks.rank(), ranks.size()), (started.rank, started.size));
+    // They have a connection of their own.
+    drop(started.store);
+    ranks
+}
+
+/// Gradients and masters by name, brought together from all ranks.
+fn by_name(run: &Run) -> BTreeMap<String, Tensor> {
+    let mut found = BTreeMap::new();
+    for (number, unit) in run.model.units.iter().enumerate() {
+        for (what, flat) in
+            [("gradient of", run.gradients().of_master(number)), ("weight of", &unit.master)]
+        {
+            let whole = run.model.whole(number, flat).expect("all ranks come").copy();
+            for (param, view) in unit.spec.params.iter().zip(unit.spec.views(&whole)) {
+                found.insert(format!("{what} {}", param.name), view);
+            }
+        }
+    }
+    found
+}
+
+#[derive(Debug)]
+struct Made {
+    losses: Vec<f64>,
+    norms: Vec<f64>,
+    documents: Vec<Vec<usize>>,
+    tensors: Vec<BTreeMap<String, Tensor>>,
+}
+
+/// Three steps.
+fn make(ranks: &Rc<Ranks>, settings: &[&str]) -> Made {
+    let mut run = Run::open_on(ranks, config(settings)).expect("a sound run");
+    let mut made = Made { losses: vec![], norms: vec![], documents: vec![], tensors: vec![] };
+    for _ in 0..3 {
+        let step = run.step().expect("a step");
+        assert!(!step.skipped);
+        made.losses.push(step.loss);
+        made.norms.push(step.grad_norm);
+        made.documents.push(step.first_documents);
+        made.tensors.push(by_name(&run));
+    }
+    made
+}
+
+/// The largest difference of two runs in any number.
+fn off(one: &Made, other: &Made) -> (f64, String) {
+    assert_eq!(one.documents, other.documents);
+    let mut off = (0.0, String::new());
+    let mut see = |difference: f64, name: String| {
+        if difference > off.0 || difference.is_nan() {
+            off = (difference, name);
+        }
+    };
+    for (step, (one, other)) in one.losses.iter().zip(&other.losses).enumerate() {
+        see((one - other).abs(), format!("loss of step {step}"));
+    }
+    for (step, (one, other)) in one.norms.iter().zip(&other.norms).enumerate() {
+        see((one - other).abs(), format!("norm of step {step}"));
+    }
+    for (step, (one, other)) in one.tensors.iter().zip(&other.tensors).enumerate() {
+        assert!(one.keys().eq(other.keys()));
+        for (name, tensor) in one {
+            let difference = (tensor - &other[name]).abs().max().double_value(&[]);
+            see(difference, format!("{name} after step {step}"));
+        }
+    }
+    off
+}
+
+/// Compares all stages of ZeRO under these settings with one rank.
+#[track_caller]
+fn check(ranks: &Rc<Ranks>, settings: &[&str], tolerance: f64) {
+    let alone = ranks.leads().then(|| make(&Ranks::alone(), settings));
+    for stage in STAGES {
+        let made = make(ranks, &[settings, &[stage]].concat());
+        if let Some(alone) = &alone {
+            let (off, name) = off(alone, &made);
+            assert!(off <= tolerance, "{settings:?} {stage}: {name} is off by {off:e}");
+        }
+    }
+}
+
+#[test]
+fn every_stage_of_zero_gives_the_gradients_and_weights_of_one_rank() {
+    ranks::run(2, |place| {
+        let ranks = join(place);
+        check(&ranks, &[], 1e-12);
+        check(&ranks, &["batch.micro=4", "recompute=all"], 1e-12);
+        check(&ranks, &["loss.normalize=micro_batch", "batch.micro=2"], 1e-12);
+    });
+}
+
+#[test]
+fn ranks_that_do_not_share_the_micro_batches_evenly_do_so_too() {
+    // Eight micro-batches over three ranks: in the last round one has nothing to do.
+    ranks::run(3, |place| check(&join(place), &[], 1e-12));
+}
+
+#[test]
+fn four_ranks_of_which_some_get_nothing_to_learn_do_so_too() {
+    ranks::run(4, |place| {
+        let ranks = join(place);
+        check(&ranks, &["batch.micro=2"], 1e-12);
+        check(&ranks, &["data.rows=packed"], 1e-12);
+    });
+}
+
+#[test]
+fn bfloat16_follows_one_rank_within_its_rounding() {
+    ranks::run(2, |place| {
+        let ranks = join(place);
+        // A gradient of bfloat16 numbers, added up in another order, differs in the eighth bit; the update is 0.01 at most.
+        check(&ranks, &["precision=bf16"], 0.03);
+        check(&ranks, &["precision=bf16", "data.rows=packed"], 0.03);
+        // Rounded once on the way, and added up in fp32: half of the last of eight bits of a gradient below 1.
+        check(&ranks, &["parallel.reduce=bf16", "optimizer.lr=1e-4"], 4e-3);
+    });
+}
+
+#[test]
+fn stages_of_zero_are_equal_to_the_last_bit_and_so_are_two_runs() {
+    ranks::run(2, |place| {
+        let ranks = join(place);
+        for precision in ["precision=fp32", "precision=bf16"] {
+            // One micro-batch a rank: then the order in which all stages add up is the same.
+            let settings = [precision, "batch.micro=4"];
+            let made = STAGES.map(|stage| make(&ranks, &[&settings[..], &[stage]].concat()));
+            let again = make(&ranks, &[&settings[..], &["parallel.zero=1"]].concat());
+            for other in made[1..].iter().chain([&again]) {
+                assert_eq!(off(&made[0], other), (0.0, String::new()), "{precision}");
+            }
+        }
+    });
+}
+
+#[test]
+fn the_norm_counts_every_parameter_once_and_no_padding() {
+    ranks::run(3, |place| {
+        let ranks = join(place);
+        let golden = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/golden/llama");
+        for zero in [Zero::Nothing, Zero::State, Zero::Gradients, Zero::Weights] {
+            let shape = LlamaConfig::read(&golden).expect("a Llama");
+            let model = Model::sharded(shape, Kind::Double, Device::Cpu, &ranks, zero);
+            let mut gradients = Gradients::zeros(&model);
+            gradients.begin(true);
+            for (number, unit) in model.units.iter().enumerate() {
+                gradients.open(number).expect("nothing is on its way");
+                let whole = gradients.parameter(number, 0);
+                let _ = whole.as_strided([unit.padded()], [1], 0).fill_(1e30);
+                for parameter in 0..unit.spec.params.len() {
+                    let _ = gradients.parameter(number, parameter).fill_(1.0 / 3.0);
+                }
+                gradients.close(number).expect("all ranks come");
+            }
+            gradients.finish().expect("all ranks come");
+            let square = ranks.sums(&[gradients.square().expect("a norm")]).expect("all come")[0];
+            let expected = model.numel() as f64;
+            assert!((square / expected - 1.0).abs() < 1e-14, "{zero:?}: {square} for {expected}");
+        }
+    });
+}
+
+#[test]
+fn a_step_sends_what_the_formulas_say_and_every_rank_calls_the_same() {
+    ranks::run(2, |place| {
+        let ranks = join(place);
+        ranks.transcript().keep();
+        let settings = ["precision=bf16", "batch.micro=2"];
+        for stage in STAGES {
+            let mut run =
+                Run::open_on(&ranks, config(&[&settings[..], &[stage]].concat())).expect("a run");
+            run.step().expect("the first step, which gathers everything for the first time");
+            ranks.transcript().take();
+            run.step().expect("a step");
+            let entries = ranks.transcript().take();
+            let sent = |operation: &str, kind: Kind| -> u64 {
+                let of = entries.iter().filter(|it| it.operation == operation && it.kind == kind);
+                of.map(|it| it.bytes).sum()
+            };
+            let sizes: Vec<u64> =
+                run.model.units.iter().map(|unit| unit.padded().cast_unsigned()).collect();
+            let all: u64 = sizes.iter().sum();
+            let (embed, head) = (sizes[0], sizes[sizes.len() - 1]);
+            // Two ranks send half of everything; four bytes a gradient and two a weight. There are two micro-batches a rank.
+            let (gradients, weights, again) = match run.model.zero() {
+                Zero::Nothing => (4 * all / 2, 0, 4 * all / 2),
+                Zero::State => (4 * all / 2, 2 * all / 2, 0),
+                Zero::Gradients => (2 * 4 * all / 2, 2 * all / 2, 0),
+                // Both blocks stay where they are between the passes: only embedding and head take turns.
+                Zero::Weights => (2 * 4 * all / 2, 2 * (all + embed + (head + embed)) / 2, 0),
+            };
+            assert_eq!(sent("reduce_scatter", Kind::Float), gradients, "{stage}");
+            assert_eq!(sent("all_gather", Kind::BFloat16), weights, "{stage}");
+            assert_eq!(sent("all_gather", Kind::Float), again, "{stage}");
+        }
+        ranks.check_transcript().expect("they are the same");
+    });
+}
+
+#[test]
+fn an_update_without_anything_to_learn_is_skipped_by_all() {
+    ranks::run(2, |place| {
+        let ranks = join(place);
+        for stage in STAGES {
+            let settings = [stage, "loss.train_on=[system]"];
+            let mut run = Run::open_on(&ranks, config(&settings)).expect("a run");
+            let step = run.step().expect("a step");
+            assert!(step.skipped && !step.not_finite && step.loss == 0.0);
+        }
+    });
+}
