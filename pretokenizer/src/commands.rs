@@ -5,6 +5,7 @@
 mod build; // a datamix -> a folder of shards
 mod merge; // the parts that several machines built -> one folder
 mod datamix_flags; // the flags that name a datamix, as the reference has them
+mod diff; // two folders -> what differs
 mod show; // documents, token by token, and a page about a folder
 mod verify; // a folder of shards -> whether it is whole
 
@@ -21,6 +22,7 @@ pub(crate) fn parser() -> Command {
         .arg_required_else_help(true)
         .subcommand(build::parser())
         .subcommand(merge::parser())
+        .subcommand(diff::parser())
         .subcommand(show::parser())
         .subcommand(verify::parser())
 }
@@ -30,6 +32,7 @@ pub(crate) fn run(matches: &ArgMatches) -> anyhow::Result<ExitCode> {
     match matches.subcommand() {
         Some(("build", flags)) => build::run(flags).map(|()| ExitCode::SUCCESS),
         Some(("merge", flags)) => merge::run(flags).map(|()| ExitCode::SUCCESS),
+        Some(("diff", flags)) => diff::run(flags),
         Some(("show", flags)) => show::run(flags).map(|()| ExitCode::SUCCESS),
         Some(("verify", flags)) => verify::run(flags).map(|()| ExitCode::SUCCESS),
         other => unreachable!("clap lets no other subcommand pass: {other:?}"),

@@ -38,3 +38,4 @@ pub mod shown; // a folder -> some documents, token by token
 pub mod terminal; // such a document -> lines for a terminal
 pub mod lengths; // lengths of documents -> what is said of them
 pub mod page; // a folder -> a page about it
+pub mod difference; // two folders -> what differs

@@ -10,5 +10,6 @@ mod hub; // datasets that are fetched
 mod output_folder; // whole, or not there
 mod parts; // built apart, merged
 mod verify; // a whole folder and broken ones
+mod diff; // two folders, compared
 mod show; // documents, and a page
 mod bad_input; // what a user gets wrong
