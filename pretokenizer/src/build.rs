@@ -119,9 +119,12 @@ fn build_all(datamix: &Datamix, options: Options) -> anyhow::Result<()> {
         &folder.path().join("special_tokens.json"),
         ascii_json::object(special_tokens).as_bytes(),
     )?;
+    if let Some(source) = template.as_ref().and_then(|chosen| chosen.source.as_ref()) {
+        atomic::write(&folder.path().join(manifest::CHAT_TEMPLATE), source.as_bytes())?;
+    }
     let pipeline = Pipeline {
         tokenizer: &tokenizer,
-        whole: template.as_ref().map(|(template, _)| template),
+        whole: template.as_ref().map(|chosen| &chosen.template),
         filter,
         format: Format::new(datamix.index_kind, tokenizer.vocab_size()),
         with_text: datamix.write_json,
@@ -153,7 +156,7 @@ fn build_all(datamix: &Datamix, options: Options) -> anyhow::Result<()> {
             vocab_size: tokenizer.vocab_size(),
             special_tokens: special_tokens.to_vec(),
         },
-        template: template.map_or_else(|| "chatml".into(), |(_, name)| name),
+        template: template.map_or_else(|| "chatml".into(), |chosen| chosen.name),
         config: serde_json::to_value(&datamix.resolved).context("the configuration as JSON")?,
         max_count: options.max_count,
         inputs,
@@ -276,17 +279,27 @@ fn load_tokenizer(datamix: &Datamix) -> anyhow::Result<text::Tokenizer> {
     .bad_input()
 }
 
-/// The template of documents that are encoded as a whole, and its name; `None` for ChatML and the reference's tokenizers,
-/// where every turn is encoded on its own.
-fn load_template(
-    datamix: &Datamix,
-    tokenizer: &text::Tokenizer,
-) -> anyhow::Result<Option<(Template, String)>> {
+/// The template of documents that are encoded as a whole.
+struct Chosen {
+    template: Template,
+    /// What the manifest says.
+    name: String,
+    /// A Jinja template's source, which goes with the shards.
+    source: Option<String>,
+}
+
+/// `None` for ChatML and the reference's tokenizers, where every turn is encoded on its own.
+fn load_template(datamix: &Datamix, tokenizer: &text::Tokenizer) -> anyhow::Result<Option<Chosen>> {
     let keys = &datamix.chat_template;
     let Some(path) = &keys.path else {
         let is_whole = matches!(datamix.tokenizer, config::Tokenizer::HuggingFace(_))
             || keys.header == Header::Untrained;
-        return Ok(is_whole.then(|| (Template::ChatMl(keys.header), "chatml".into())));
+        let name = match keys.header {
+            Header::Trained => "chatml",
+            Header::Untrained => "chatml, headers untrained",
+        };
+        let template = Template::ChatMl(keys.header);
+        return Ok(is_whole.then(|| Chosen { template, name: name.into(), source: None }));
     };
     let compile = || {
         let mut file = TemplateFile::read(path, keys.name.as_deref())?;
@@ -298,7 +311,8 @@ fn load_template(
         }
         let name = format!("jinja sha256:{}", hash::sha256(file.source.as_bytes()));
         let template = text::ChatTemplate::compile(&file, &keys.variables, keys.date, keys.header)?;
-        Ok::<_, text::TemplateError>((Template::Jinja(Box::new(template)), name))
+        let template = Template::Jinja(Box::new(template));
+        Ok::<_, text::TemplateError>(Chosen { template, name, source: Some(file.source) })
     };
     compile().context("`chat_template`").bad_input().map(Some)
 }

@@ -9,6 +9,7 @@ use cli::{BadInput, Progress, Unit, bail_input, interrupt};
 use shards::atomic::{AtomicFile, StagedFolder};
 use shards::hash::{self, FileHash};
 use shards::layout::{self, IndexKind};
+use shards::manifest::CHAT_TEMPLATE;
 use shards::writer::PairWriter;
 
 use crate::config::datamix;
@@ -35,6 +36,10 @@ pub fn merge(paths: &[PathBuf], output_dir: Option<&str>) -> anyhow::Result<()> 
         .with_context(|| format!("cannot write below `{output_dir}`"))?;
     let special_tokens = fs_err::read(parts[0].0.join("special_tokens.json"))?;
     shards::atomic::write(&folder.path().join("special_tokens.json"), &special_tokens)?;
+    let template = parts[0].0.join(CHAT_TEMPLATE);
+    if template.exists() {
+        shards::atomic::write(&folder.path().join(CHAT_TEMPLATE), &fs_err::read(template)?)?;
+    }
     let is_mmap = config["dataset_impl"].as_str().is_none_or(|it| it == "mmap");
     let kind = if is_mmap { IndexKind::Mmap } else { IndexKind::Legacy };
     let mut splits = Vec::new();

@@ -66,7 +66,8 @@ pub(crate) fn put_in_place(
     let before = Manifest::read(target).map(|manifest| manifest.outputs).unwrap_or_default();
     folder.commit_into(manifest::FILE_NAME)?;
     for output in before {
-        let is_ours = output.path.starts_with(&format!("{prefix}-"));
+        let is_ours = output.path.starts_with(&format!("{prefix}-"))
+            || output.path == manifest::CHAT_TEMPLATE;
         let is_stale = now.outputs.iter().all(|it| it.path != output.path);
         if is_ours && is_stale && Path::new(&output.path).components().count() == 1 {
             fs_err::remove_file(target.join(&output.path)).or_else(|error| {

@@ -21,6 +21,9 @@ pub const VERSION: u32 = 1;
 /// The file that makes a folder valid.
 pub const FILE_NAME: &str = "manifest.json";
 
+/// The Jinja template that the conversations were written with, where it is not ChatML; transformers' name for it.
+pub const CHAT_TEMPLATE: &str = "chat_template.jinja";
+
 /// The whole manifest.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]

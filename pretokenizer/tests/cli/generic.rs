@@ -234,9 +234,37 @@ fn a_jinja_template_makes_the_texts_and_the_roles() {
     expect!["1111111111111333333332222111111111111133333333222222"]
         .assert_eq(&roles(&run(&["--assistant_header", "untrained"])));
     let manifest = workplace.manifest();
+    assert_eq!(workplace.read("out/chat_template.jinja"), TEMPLATE.as_bytes());
     assert_eq!(manifest["splits"][0]["sources"][0]["skipped"], json!({"chat_template": 1}));
     let template = manifest["template"].as_str().expect("a text");
     assert!(template.starts_with("jinja sha256:"), "{template}");
+}
+
+#[test]
+fn encoded_as_a_whole_or_turn_by_turn_the_demo_has_the_same_tokens() {
+    let demo = Path::new(env!("CARGO_MANIFEST_DIR")).join("../data/demo");
+    let configs = Path::new(env!("CARGO_MANIFEST_DIR")).join("../configs/datamix");
+    let configs = configs.to_str().expect("UTF-8");
+    let workplace = Workplace::linking(&demo);
+    let run = |more: &[&str]| {
+        let demo = ["--config-dir", configs, "--configs", "demo", "--output_dir", "out"];
+        workplace.run(&[&demo, more].concat()).ok();
+        (workplace.shards(), workplace.manifest())
+    };
+    // ChatML as transformers has it: with oasst_export, whose conversations come together from several rows.
+    let chatml = "{% for m in messages %}{{ '<|im_start|>' + m.role + '\n' + m.content + '<|im_end|>\n' }}{% endfor %}";
+    workplace.write("chatml.jinja", chatml);
+    let (by_turn, manifest) = run(&[]);
+    assert_eq!(manifest["template"], "chatml");
+    let (mut jinja, _) = run(&["--chat_template", "chatml.jinja"]);
+    assert_eq!(jinja.remove("chat_template.jinja"), Some(chatml.as_bytes().to_vec()));
+    assert!(jinja == by_turn, "the template makes the same texts");
+    let (untrained, manifest) = run(&["--assistant_header", "untrained"]);
+    assert!(untrained.keys().eq(by_turn.keys()), "the template of the run before is gone");
+    assert_eq!(manifest["template"], "chatml, headers untrained");
+    for (name, bytes) in &untrained {
+        assert_eq!(*bytes == by_turn[name], !name.ends_with("-role.bin"), "{name}");
+    }
 }
 
 #[test]
