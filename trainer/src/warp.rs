@@ -105,7 +105,7 @@ mod tests {
     #[test]
     fn every_token_is_drawn_as_often_as_its_probability_says() {
         let probabilities = [0.5, 0.0, 0.3, 0.2_f64];
-        let scores = Tensor::from_slice(&probabilities.map(|it| it.ln() as f32));
+        let scores = Tensor::from_slice(&probabilities.map(f64::ln));
         let warp = Warp { temperature: 1.0, ..Warp::default() };
         let mut counts = [0_u32; 4];
         for position in 0..20_000 {
