@@ -18,6 +18,7 @@ use text::{Header, Template, TemplateFile};
 
 use crate::ascii_json;
 use crate::config::{self, Datamix, Source};
+use crate::duplicates::Removal;
 use crate::filter::Filter;
 use crate::mix::{self, Divided, Plan};
 use crate::part::{self, Part, PartManifest, Whole};
@@ -95,9 +96,15 @@ fn build_all(datamix: &Datamix, options: Options) -> anyhow::Result<()> {
     let store = |keep| Store::new(keep, options.limits.store, Arc::clone(&scratch));
     // A part learns first what is its own, and reads again to keep that only.
     let mut first = store(if options.part.is_some() { Keep::Nothing } else { Keep::All });
+    let removal =
+        Removal { repeated: datamix.remove_duplicates, train_in_val: datamix.remove_train_in_val };
+    if removal != Removal::default() {
+        first = first.with_fingerprints();
+    }
     let mut streams = Streams::new(datamix.rng_seed);
     let mut datasets = reading::load(datamix, &mut reader, &mut first, &mut streams, true)?;
-    let plans = plans(datamix, &datasets)?;
+    let mut plans = plans(datamix, &datasets)?;
+    removal.apply(&mut plans, &datasets, first.fingerprints());
     let shares: Vec<_> = plans.iter().map(|plan| share(plan, &options, &datasets)).collect();
     let store = match options.part {
         None => first,

@@ -29,6 +29,10 @@ pub enum Reason {
     /// The chat template refuses it.
     #[serde(rename = "chat_template")]
     ChatTemplate,
+    /// The same stands earlier in the split.
+    Duplicate,
+    /// It is to be trained on, and stands in `val`.
+    InVal,
 }
 
 impl Reason {
@@ -38,6 +42,8 @@ impl Reason {
         match self {
             Self::FewAssistantTokens => "min_assistant_tokens",
             Self::ChatTemplate => "chat_template",
+            Self::Duplicate => "duplicate",
+            Self::InVal => "in_val",
         }
     }
 }

@@ -15,12 +15,13 @@ pub mod documents; // which samples make which document
 pub mod split; // rows -> which train and which validate
 pub mod streams; // the random streams that all datasets share
 pub mod loaders; // rows -> samples, and the documents that they make
+pub mod filter; // document -> kept, or left out for a reason
 pub mod mix; // datasets -> which documents go to which split, in what order
+pub mod duplicates; // plans -> plans without what stands in them twice
 pub mod wording; // the wordings that are drawn for the documents of a split
 pub mod route; // the order of the output -> where each piece goes
 pub mod encode; // piece -> tokens with roles
 pub mod buckets; // encoded pieces, by their place in the output
-pub mod filter; // document -> kept, or left out for a reason
 pub mod whole; // the pieces of a document -> tokens with roles, where all of it is needed at once
 pub mod assemble; // a bucket of encoded pieces -> documents in order
 pub mod pipeline; // store -> documents in the order of the output, in parallel

@@ -2,12 +2,14 @@
 //!
 //! Everything here is pure: seeds and numbers of documents in, indices out.
 
+use std::collections::BTreeMap;
 use std::ops::Range;
 
 use anyhow::bail;
 use shards::rng::NumpyRandom;
 
 use crate::config::{Datamix, Entry, Key, Mixing, ValSplit};
+use crate::filter::Reason;
 use crate::loaders::{Division, Loaded};
 use crate::split;
 use crate::streams::Streams;
@@ -52,6 +54,8 @@ pub struct PlannedPart {
     pub fraction: f64,
     /// Which of the dataset's documents, in order.
     pub indices: Indices,
+    /// How many were taken out since, by reason.
+    pub removed: BTreeMap<Reason, u64>,
 }
 
 impl Plan {
@@ -162,7 +166,14 @@ pub fn train(datamix: &Datamix, datasets: &[Divided]) -> anyhow::Result<Plan> {
         } else {
             indices
         };
-        parts.push(PlannedPart { dataset, name: entry.name.clone(), label, fraction, indices });
+        parts.push(PlannedPart {
+            dataset,
+            name: entry.name.clone(),
+            label,
+            fraction,
+            indices,
+            removed: BTreeMap::new(),
+        });
     }
     Ok(Plan { split: "train", parts })
 }
@@ -177,7 +188,8 @@ pub fn val(datamix: &Datamix, datasets: &[Divided]) -> (Plan, Vec<String>) {
     for (dataset, (entry, divided)) in datamix.entries().zip(datasets).enumerate() {
         let Some(Part { label, indices }) = divided.val.clone() else { continue };
         let name = entry.name.clone();
-        let part = PlannedPart { dataset, name, label, fraction: 1.0, indices };
+        let part =
+            PlannedPart { dataset, name, label, fraction: 1.0, indices, removed: BTreeMap::new() };
         match parts.iter_mut().find(|it| it.name == part.name) {
             Some(earlier) => {
                 repeated.push(part.name.clone());

@@ -125,9 +125,9 @@ impl Finished {
     pub(crate) fn report(self, output_dir: &str, folder: &Path) -> anyhow::Result<manifest::Split> {
         let Self { split, prefix, statistics } = self;
         let text = statistics.text(&path_of(output_dir, &prefix));
-        for OfDataset { name, counts, .. } in &statistics.datasets {
-            if counts.documents == 0 && !counts.refused.is_empty() {
-                let refused = counts.refused.iter();
+        for OfDataset { name, counts, removed, .. } in &statistics.datasets {
+            let mut refused = counts.refused.iter().chain(removed).peekable();
+            if counts.documents == 0 && refused.peek().is_some() {
                 let reasons: Vec<_> =
                     refused.map(|(reason, n)| format!("{n} {}", reason.name())).collect();
                 print::note(format!(
@@ -140,11 +140,11 @@ impl Finished {
         atomic::write(&folder.join(format!("{prefix}_stats.txt")), text.as_bytes())?;
         let source = |dataset: OfDataset| manifest::Source {
             name: dataset.name,
-            samples: dataset.samples as u64,
+            samples: dataset.samples as u64 + dataset.removed.values().sum::<u64>(),
             documents: dataset.counts.documents,
             tokens: dataset.counts.tokens,
             assistant_tokens: dataset.counts.assistant_tokens,
-            skipped: (dataset.counts.refused.iter())
+            skipped: (dataset.counts.refused.iter().chain(&dataset.removed))
                 .map(|(reason, n)| (reason.name().into(), *n))
                 .collect(),
         };

@@ -65,6 +65,8 @@ pub struct OfDataset {
     pub label: String,
     /// How many documents were planned.
     pub samples: usize,
+    /// How many more were, and taken out again before anything was encoded, by reason.
+    pub removed: BTreeMap<Reason, u64>,
     /// The share that this is.
     pub fraction: f64,
     /// What came of its documents.
@@ -102,6 +104,7 @@ impl Statistics {
             name: part.name.clone(),
             label: part.label.clone(),
             samples: part.indices.len(),
+            removed: part.removed.clone(),
             fraction: part.fraction,
             counts: Counts::default(),
             booked: Counts::default(),

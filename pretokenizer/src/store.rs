@@ -6,7 +6,7 @@
 use std::ops::Range;
 use std::sync::{Arc, Mutex};
 
-use crate::piece::Piece;
+use crate::piece::{Fingerprint, Piece};
 use crate::scratch::{Extent, Scratch};
 
 /// Bytes of a block.
@@ -62,6 +62,8 @@ pub struct Store {
     open: Vec<u8>,
     n_pieces: u32,
     n_bytes: u64,
+    /// Of all pieces, kept or not, where they are asked for.
+    fingerprints: Option<Vec<Fingerprint>>,
 }
 
 #[derive(Debug)]
@@ -89,7 +91,20 @@ impl Store {
             open: Vec::new(),
             n_pieces: 0,
             n_bytes: 0,
+            fingerprints: None,
         }
+    }
+
+    /// The store, noting the fingerprints of pieces to come.
+    #[must_use]
+    pub fn with_fingerprints(self) -> Self {
+        Self { fingerprints: Some(Vec::new()), ..self }
+    }
+
+    /// The fingerprints of all pieces, or none if they were not asked for.
+    #[must_use]
+    pub fn fingerprints(&self) -> &[Fingerprint] {
+        self.fingerprints.as_deref().unwrap_or_default()
     }
 
     /// How many pieces there are.
@@ -116,6 +131,9 @@ impl Store {
         let is_kept = self.keep.wants(self.n_pieces);
         self.n_pieces = n_pieces;
         self.n_bytes += bytes.len() as u64;
+        if let Some(fingerprints) = &mut self.fingerprints {
+            fingerprints.push(Fingerprint::of([bytes]));
+        }
         if !is_kept {
             self.skipped += 1;
             return Ok(());

@@ -47,6 +47,10 @@ pub struct Datamix {
     pub extra_tokens: Vec<String>,
     /// Conversations with fewer assistant tokens are left out.
     pub min_assistant_tokens: Option<usize>,
+    /// Conversations that stand earlier in the same split are left out.
+    pub remove_duplicates: bool,
+    /// Conversations of `train` that stand in `val` are left out.
+    pub remove_train_in_val: bool,
     /// The folder to write, as the statistics name it.
     pub output_dir: String,
     /// What the names of the shards begin with.
@@ -227,6 +231,8 @@ impl Datamix {
             extra_tokens: extra_tokens(&section)?,
             chat_template: chat_template(&section)?,
             min_assistant_tokens: section.min_assistant_tokens.value().copied(),
+            remove_duplicates: section.remove_duplicates.value().copied().unwrap_or(false),
+            remove_train_in_val: section.remove_train_in_val.value().copied().unwrap_or(false),
             output_dir,
             filename_prefix: needed(section.filename_prefix.value(), "filename_prefix")?,
             write_json: section.write_json.value().copied().unwrap_or(false),

@@ -97,6 +97,10 @@ section! {
     dataset_impl: String,
     /// Conversations with fewer assistant tokens are left out.
     min_assistant_tokens: usize,
+    /// Conversations that stand earlier in the same split are left out, whatever source they are from.
+    remove_duplicates: bool,
+    /// Conversations of `train` that stand in `val` are left out.
+    remove_train_in_val: bool,
     /// The folder to write.
     output_dir: String,
     /// What is appended to `output_dir`.

@@ -7,6 +7,7 @@ mod orca; // both schemas of orca-chat and bestofmegacode
 mod texts; // given as something else
 mod generic; // columns that the datamix names, and chat templates
 mod hub; // datasets that are fetched
+mod duplicates; // what stands in the output more than once
 mod output_folder; // whole, or not there
 mod parts; // built apart, merged
 mod verify; // a whole folder and broken ones
