@@ -484,7 +484,7 @@ fn settle_config(config: &Config, out: &Path, resumes: bool, force: bool) -> Res
 
 /// What may change while a run is under way: how long it goes on and how the rate goes down, what is looked at and
 /// saved, and how it is computed. Everything else makes another run of it.
-const MAY_CHANGE: [&str; 12] = [
+const MAY_CHANGE: [&str; 13] = [
     "steps",
     "epochs",
     "schedule.kind",
@@ -497,6 +497,7 @@ const MAY_CHANGE: [&str; 12] = [
     "recompute",
     "device",
     "threads",
+    "parallel",
 ];
 
 /// The keys by which two configurations differ, as `key: before -> now`: those that may, and those that may not.
