@@ -66,7 +66,7 @@ pub fn documents(
     let mut records = records.into_iter();
     let mut pieces = Vec::new();
     for (dataset, document) in stretches[bucket.stretch].plan.documents(bucket.places.clone()) {
-        let n = datasets[dataset].loaded.pieces_of(document).count();
+        let n = datasets[dataset].loaded.n_pieces_of(document);
         pieces.clear();
         for _ in 0..n {
             pieces.push(records.next().flatten().context("a piece of the output is missing")?);

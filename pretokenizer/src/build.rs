@@ -236,7 +236,7 @@ fn used(
 ) -> impl Iterator<Item = u32> {
     let documents =
         plans.iter().zip(shares).flat_map(|(plan, share)| plan.documents(share.clone()));
-    documents.flat_map(|(dataset, document)| datasets[dataset].loaded.pieces_of(document))
+    documents.flat_map(|(dataset, document)| datasets[dataset].loaded.pieces_for(document))
 }
 
 /// Whether a disk, or what a user may write to it, is used up.

@@ -19,3 +19,8 @@ pub use entry::Entry;
 pub use key::{FileNames, Key, ValSplit};
 pub use section::Section;
 pub use sources::{Mixing, Source};
+
+/// Every dataset name that can be built.
+pub fn dataset_names() -> impl Iterator<Item = &'static str> + Clone {
+    names::all()
+}

@@ -3,6 +3,8 @@
 //! Samples lie in the store in the order in which they were read; documents are told by their numbers, so that sorting,
 //! shuffling and joining move four bytes a sample and never a text.
 
+use std::ops::Range;
+
 /// Which samples make which document, by their numbers in the dataset.
 #[derive(Debug)]
 pub enum Documents {
@@ -10,6 +12,8 @@ pub enum Documents {
     Each,
     /// Document i is this sample.
     Listed(Vec<u32>),
+    /// Document i has one sample of each of these ranges, drawn when it is written.
+    Drawn(Vec<[Range<u32>; 2]>),
     /// Documents of several samples, or of none.
     Joined(Joined),
 }

@@ -31,7 +31,7 @@ impl Removal {
             return;
         }
         let fingerprint = |dataset: usize, document: u32| {
-            let of_document = datasets[dataset].loaded.pieces_of(document);
+            let of_document = datasets[dataset].loaded.pieces_for(document);
             Fingerprint::of(of_document.map(|piece| pieces[piece as usize]))
         };
         let in_val: HashSet<Fingerprint> = plans

@@ -18,7 +18,7 @@ pub mod loaders; // rows -> samples, and the documents that they make
 pub mod filter; // document -> kept, or left out for a reason
 pub mod mix; // datasets -> which documents go to which split, in what order
 pub mod duplicates; // plans -> plans without what stands in them twice
-pub mod wording; // the wordings that are drawn for the documents of a split
+pub mod draws; // what is drawn for the documents of a split when they are written
 pub mod route; // the order of the output -> where each piece goes
 pub mod encode; // piece -> tokens with roles
 pub mod buckets; // encoded pieces, by their place in the output

@@ -30,6 +30,8 @@ pub mod webgpt; // webgpt
 pub mod prosocial; // prosocial_dialogue, explain_prosocial
 pub mod questions; // squad_v2, gsm8k, wikihow and their like
 pub mod summary; // xsum, billsum and their like
+pub mod trivia; // trivia_qa_context, trivia_qa_nocontext
+pub mod feedback; // hf_summary, hf_summary_pairs
 pub mod plain_text; // red_pajama, fanfics
 pub mod oasst; // oasst_export
 pub mod generic; // messages, sharegpt, instructions, text
@@ -218,6 +220,7 @@ impl Loaded {
         match &self.documents {
             Documents::Each => self.pieces.len(),
             Documents::Listed(samples) => samples.len(),
+            Documents::Drawn(ranges) => ranges.len(),
             Documents::Joined(joined) => joined.len(),
         }
     }
@@ -228,11 +231,37 @@ impl Loaded {
         self.len() == 0
     }
 
-    /// The pieces of a document, by their numbers in the store.
-    pub fn pieces_of(&self, document: u32) -> impl Iterator<Item = u32> {
+    /// How many pieces a document has.
+    #[must_use]
+    pub fn n_pieces_of(&self, document: u32) -> usize {
+        match &self.documents {
+            Documents::Each | Documents::Listed(_) => 1,
+            Documents::Drawn(ranges) => ranges[document as usize].len(),
+            Documents::Joined(joined) => joined.samples(document as usize).len(),
+        }
+    }
+
+    /// Every piece that a document may come to have, by their numbers in the store.
+    pub fn pieces_for(&self, document: u32) -> impl Iterator<Item = u32> {
+        let (may_draw, drawn) = match &self.documents {
+            Documents::Drawn(ranges) => (&ranges[document as usize][..], true),
+            _ => (&[][..], false),
+        };
+        let first = self.pieces.start;
+        let all = may_draw.iter().cloned().flatten().map(move |sample| first + sample);
+        all.chain((!drawn).then(|| self.pieces_of(document, &[])).into_iter().flatten())
+    }
+
+    /// The pieces of a document, by their numbers in the store; `drawn` are the samples that were drawn for it, if they are.
+    pub fn pieces_of<'s>(
+        &'s self,
+        document: u32,
+        drawn: &'s [u32],
+    ) -> impl Iterator<Item = u32> + use<'s> {
         let (one, several) = match &self.documents {
             Documents::Each => (Some(document), &[][..]),
             Documents::Listed(samples) => (Some(samples[document as usize]), &[][..]),
+            Documents::Drawn(_) => (None, drawn),
             Documents::Joined(joined) => (None, joined.samples(document as usize)),
         };
         let first = self.pieces.start;
@@ -292,6 +321,10 @@ fn load_kind(entry: &Entry, context: &mut Context<'_>) -> anyhow::Result<Loaded>
         (Source::Plain(_), "webgpt") => webgpt::load(context),
         (Source::Plain(_), "prosocial_dialogue") => prosocial::dialogue(context),
         (Source::Plain(_), "explain_prosocial") => prosocial::explanations(context),
+        (Source::Plain(_), "hf_summary") => feedback::best(context),
+        (Source::Plain(_), "hf_summary_pairs") => feedback::pairs(context),
+        (Source::Plain(_), "trivia_qa_context") => trivia::load(true, context),
+        (Source::Plain(_), "trivia_qa_nocontext") => trivia::load(false, context),
         (Source::Questions(_), name) => questions::load(name, context),
         (Source::Summary(_), name) => summary::load(name, context),
         (Source::Plain(_) | Source::NotSupported(_), name) => {

@@ -6,8 +6,8 @@
 
 use std::ops::Range;
 
+use crate::draws::{DrawnWordings, Draws};
 use crate::mix::{Divided, Plan};
-use crate::wording::{Drawn, Wordings};
 
 /// A stretch of a split that is encoded now.
 #[derive(Debug)]
@@ -17,7 +17,7 @@ pub struct Stretch<'p> {
     /// Which of its documents, by their places in it.
     pub places: Range<usize>,
     /// What was drawn for them.
-    pub wordings: Wordings,
+    pub draws: Draws,
 }
 
 /// Neighbouring documents of one stretch.
@@ -48,7 +48,7 @@ pub struct Route {
     /// In the order of the output.
     pub buckets: Vec<Bucket>,
     /// The first slot of documents with wordings, and what was drawn for them; each is of one piece.
-    worded: Vec<(u32, Drawn)>,
+    worded: Vec<(u32, DrawnWordings)>,
 }
 
 impl Route {
@@ -61,12 +61,13 @@ impl Route {
         let bytes: Vec<u64> = datasets.iter().map(bytes_per_piece).collect();
         let (mut uses, mut buckets, mut worded) = (Vec::new(), Vec::new(), Vec::new());
         let mut slot = 0_u32;
-        for (stretch, Stretch { plan, places, wordings }) in stretches.iter().enumerate() {
+        for (stretch, Stretch { plan, places, draws }) in stretches.iter().enumerate() {
             let mut bucket =
                 Bucket { stretch, places: places.start..places.start, slots: slot..slot };
             let mut expected = 0;
             for (part, here) in plan.stretches(places.clone()) {
-                worded.extend(wordings.of(&here).map(|drawn| (slot, drawn)));
+                worded.extend(draws.wordings(&here).map(|drawn| (slot, drawn)));
+                let mut drawn = draws.samples(&here).iter();
                 let loaded = &datasets[part.dataset].loaded;
                 for (place, document) in here.clone().zip(plan.documents(here)) {
                     if expected >= bytes_per_bucket {
@@ -74,7 +75,8 @@ impl Route {
                         buckets.push(std::mem::replace(&mut bucket, next));
                         expected = 0;
                     }
-                    for piece in loaded.pieces_of(document.1) {
+                    let drawn = drawn.next().map_or(&[][..], |samples| &samples[..]);
+                    for piece in loaded.pieces_of(document.1, drawn) {
                         uses.push(Use { piece, slot });
                         let Some(next) = slot.checked_add(1) else {
                             anyhow::bail!("more than {} rows in the output", u32::MAX);

@@ -95,7 +95,7 @@ impl Scratch {
         let file = self.another().with_context(|| self.what("make"))?;
         print::note(format!(
             "note: what does not fit into memory goes to a temporary file in `{}`, which is gone when the run ends",
-            self.folder.display()
+            Path::new(".").join(&self.folder).display()
         ));
         Ok(self.file.get_or_init(|| file))
     }

@@ -1,11 +1,12 @@
 //! The two global random streams of the reference.
 //!
-//! Draws from them are part of the output: they go in the order of the datamix while the datasets are loaded.
+//! Draws from them are part of the output: they go in the order of the datamix while the datasets are loaded, and in that of
+//! the documents while these are written.
 
 use shards::rng::{NumpyRandom, PythonRandom};
 
 /// The streams that all datasets share.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub struct Streams {
     /// `random` of Python.
     pub python: PythonRandom,

@@ -4,13 +4,13 @@ use std::ops::{ControlFlow, Range};
 use std::path::Path;
 
 use crate::config::Datamix;
+use crate::draws::Draws;
 use crate::mix::{Divided, Plan};
 use crate::pipeline::Pipeline;
 use crate::route::Stretch;
 use crate::split_files::{Finished, SplitFiles};
 use crate::store::Store;
 use crate::streams::Streams;
-use crate::wording::Wordings;
 
 /// What the splits are made of.
 #[derive(Debug)]
@@ -55,8 +55,8 @@ pub(crate) fn write_splits(
     for (plan, share) in plans.iter().zip(shares) {
         // Wordings are drawn for all documents that a run on one machine comes to.
         let places = 0..plan.len().min(max_count.unwrap_or(usize::MAX));
-        let wordings = Wordings::draw(plan, places, datasets, &mut streams);
-        stretches.push(Stretch { plan, places: share.clone(), wordings });
+        let draws = Draws::draw(plan, places, datasets, &mut streams);
+        stretches.push(Stretch { plan, places: share.clone(), draws });
     }
     let (mut splits, mut done) = (splits.into_iter(), Vec::new());
     let mut current = splits.next();
@@ -93,14 +93,14 @@ fn fill(
         let start = files.n_seen();
         let places = start..plan.len().min(start.saturating_add(more));
         more = more.saturating_mul(2);
-        let before = streams.python.clone();
-        let wordings = Wordings::draw(plan, places.clone(), datasets, streams);
-        let stretch = [Stretch { plan, places: places.clone(), wordings }];
+        let before = streams.clone();
+        let draws = Draws::draw(plan, places.clone(), datasets, streams);
+        let stretch = [Stretch { plan, places: places.clone(), draws }];
         pipeline.run(store, datasets, &stretch, false, |_, assembled| files.take(&assembled))?;
         if files.n_seen() < places.end {
             // The reference draws for a sample when it comes to it: what lies behind the limit was never drawn.
-            streams.python = before;
-            Wordings::draw(plan, start..files.n_seen(), datasets, streams);
+            *streams = before;
+            Draws::draw(plan, start..files.n_seen(), datasets, streams);
         }
     }
     Ok(())

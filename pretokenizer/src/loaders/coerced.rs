@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use serde::de::{self, Visitor};
+use serde::de::{self, Error, IgnoredAny, SeqAccess, Visitor};
 use serde::{Deserialize, Deserializer};
 
 use crate::python;
@@ -17,6 +17,27 @@ impl From<Text> for String {
     }
 }
 
+/// An answer: a text, or the first text of a list.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Answer(pub String);
+
+impl From<Answer> for String {
+    fn from(Answer(text): Answer) -> Self {
+        text
+    }
+}
+
+/// A text as Python's `format` writes it, which takes null, too.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(from = "Option<Text>")]
+pub struct Formatted(pub String);
+
+impl From<Option<Text>> for Formatted {
+    fn from(text: Option<Text>) -> Self {
+        Self(text.map_or_else(|| "None".into(), String::from))
+    }
+}
+
 /// A truth value; 0, 1 and the usual words count.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Flag(pub bool);
@@ -25,41 +46,79 @@ pub struct Flag(pub bool);
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Whole(pub i64);
 
+/// A number; texts of one count, and truth values.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Real(pub f64);
+
+impl<'de> Deserialize<'de> for Real {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let Text(text) = Text::deserialize(deserializer)?;
+        match text.as_str() {
+            "True" => Ok(Self(1.0)),
+            "False" => Ok(Self(0.0)),
+            text => python::strip(text)
+                .parse()
+                .map(Self)
+                .map_err(|_| D::Error::invalid_value(de::Unexpected::Str(text), &"a number")),
+        }
+    }
+}
+
+impl<'de> Deserialize<'de> for Answer {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_any(AsText { or_first_of_list: true }).map(|Text(text)| Self(text))
+    }
+}
+
 impl<'de> Deserialize<'de> for Text {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        struct AsText;
-        impl Visitor<'_> for AsText {
-            type Value = Text;
+        deserializer.deserialize_any(AsText { or_first_of_list: false })
+    }
+}
 
-            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.write_str("a text")
-            }
+/// Reads a text.
+struct AsText {
+    or_first_of_list: bool,
+}
 
-            fn visit_str<E>(self, text: &str) -> Result<Text, E> {
-                Ok(Text(text.to_string()))
-            }
+impl<'de> Visitor<'de> for AsText {
+    type Value = Text;
 
-            fn visit_string<E>(self, text: String) -> Result<Text, E> {
-                Ok(Text(text))
-            }
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(if self.or_first_of_list { "a text, or a list of texts" } else { "a text" })
+    }
 
-            fn visit_bool<E>(self, value: bool) -> Result<Text, E> {
-                Ok(Text(if value { "True" } else { "False" }.to_string()))
-            }
+    fn visit_str<E>(self, text: &str) -> Result<Text, E> {
+        Ok(Text(text.to_string()))
+    }
 
-            fn visit_u64<E>(self, value: u64) -> Result<Text, E> {
-                Ok(Text(value.to_string()))
-            }
+    fn visit_string<E>(self, text: String) -> Result<Text, E> {
+        Ok(Text(text))
+    }
 
-            fn visit_i64<E>(self, value: i64) -> Result<Text, E> {
-                Ok(Text(value.to_string()))
-            }
+    fn visit_bool<E>(self, value: bool) -> Result<Text, E> {
+        Ok(Text(if value { "True" } else { "False" }.to_string()))
+    }
 
-            fn visit_f64<E>(self, value: f64) -> Result<Text, E> {
-                Ok(Text(python::float_repr(value)))
-            }
+    fn visit_u64<E>(self, value: u64) -> Result<Text, E> {
+        Ok(Text(value.to_string()))
+    }
+
+    fn visit_i64<E>(self, value: i64) -> Result<Text, E> {
+        Ok(Text(value.to_string()))
+    }
+
+    fn visit_f64<E>(self, value: f64) -> Result<Text, E> {
+        Ok(Text(python::float_repr(value)))
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, mut list: A) -> Result<Text, A::Error> {
+        if !self.or_first_of_list {
+            return Err(A::Error::invalid_type(de::Unexpected::Seq, &self));
         }
-        deserializer.deserialize_any(AsText)
+        let first = list.next_element()?.ok_or_else(|| A::Error::invalid_length(0, &self))?;
+        while list.next_element::<IgnoredAny>()?.is_some() {}
+        Ok(first)
     }
 }
 

@@ -6,7 +6,7 @@ pub mod threads; // a tree -> the conversations to train on
 
 use std::collections::BTreeSet;
 
-use anyhow::bail;
+use anyhow::{Context as _, bail};
 use cli::print;
 use shards::rng::TorchGenerator;
 
@@ -50,7 +50,10 @@ pub(crate) fn export(keys: &OasstExport, context: &mut Context<'_>) -> anyhow::R
     let mut open: Option<(RowPlace<'_>, TreeInRows)> = None;
     context.reader.for_each(&files, typed(), read, |place, part| {
         let (next, whole) = match part {
-            Part::Reply(reply) => return TreeInRows::add(open.as_mut().map(|it| &mut it.1), reply),
+            Part::Reply(reply) => {
+                let added = TreeInRows::add(open.as_mut().map(|it| &mut it.1), reply);
+                return added.with_context(|| place.to_string());
+            }
             Part::Prompt(tree) => (Some((place, tree)), None),
             Part::Whole(judged) => (None, Some(judged)),
         };

@@ -3,7 +3,7 @@
 use serde::Deserialize;
 
 use crate::config::sources::Summaries;
-use crate::loaders::coerced::Text;
+use crate::loaders::coerced::{Answer, Text};
 use crate::loaders::{Context, Loaded, Made};
 use crate::sample::Sample;
 
@@ -12,13 +12,13 @@ pub(crate) fn roleplay(context: &mut Context<'_>) -> anyhow::Result<Loaded> {
     #[derive(Deserialize)]
     struct Row {
         instruction: Text,
-        input: Text,
-        response: Text,
+        input: Option<Text>,
+        response: Answer,
     }
     let file = context.data_path.join("gpteacher_roleplay__json/gpteacher_roleplay.json");
     context.each(&[file], |row: Row| {
         let sample = Sample::dialogue([(row.instruction, row.response)]);
-        Ok(Made::Sample(sample.with_context(&row.input.0)))
+        Ok(Made::Sample(sample.with_context(row.input.as_ref().map_or("", |it| &it.0))))
     })?;
     Ok(Loaded::whole("GPTeacher_Roleplay"))
 }
@@ -28,7 +28,7 @@ pub(crate) fn jokes(context: &mut Context<'_>) -> anyhow::Result<Loaded> {
     #[derive(Deserialize)]
     struct Row {
         joke: Text,
-        explaination: Text,
+        explaination: Answer,
     }
     let file = context.data_path.join("joke_explaination.jsonl");
     context.each(&[file], |row: Row| {
@@ -43,7 +43,7 @@ pub(crate) fn summaries(keys: &Summaries, context: &mut Context<'_>) -> anyhow::
     struct Row {
         prompt: String,
         context: String,
-        summary: Text,
+        summary: Answer,
     }
     let split = keys.split.as_deref().unwrap_or("train");
     let files = context.files("shahules786/Multi-chapter-summaries", None, split)?;

@@ -18,19 +18,21 @@ const LABEL: &str = "QADataset";
 /// Loads the dataset of this lower-case name.
 pub(crate) fn load(name: &str, context: &mut Context<'_>) -> anyhow::Result<Loaded> {
     match name {
-        "squad_v2" => parts("squad_v2", "validation", context, |row: Squad| {
+        "squad_v2" => parts("squad_v2", ["train", "validation"], context, |row: Squad| {
             let answer = row.answers.text.into_iter().next().map(String::from);
             let answer = answer.unwrap_or_else(|| "I do not have answer for that".to_string());
             Ok((row.context + " " + &row.question, answer))
         }),
-        "adversarial_qa" => parts("adversarial_qa", "validation", context, |row: Squad| {
-            let question = format!("{}. {} {}", row.title, row.context, row.question);
-            Ok((question, first(row.answers.text)?))
-        }),
-        "gsm8k" => parts("gsm8k", "test", context, |row: QuestionAnswer| {
+        "adversarial_qa" => {
+            parts("adversarial_qa", ["train", "validation"], context, |row: Squad| {
+                let question = format!("{}. {} {}", row.title, row.context, row.question);
+                Ok((question, first(row.answers.text)?))
+            })
+        }
+        "gsm8k" => parts("gsm8k", ["train", "test"], context, |row: QuestionAnswer| {
             Ok((row.question.into(), row.answer.into()))
         }),
-        "math_qa" => parts("math_qa", "validation", context, |row: MathQa| {
+        "math_qa" => parts("math_qa", ["train", "validation"], context, |row: MathQa| {
             let (reasons, _) =
                 row.rationale.split_once("answer : ").unwrap_or((&row.rationale, ""));
             Ok((row.problem.into(), reasons.to_string()))
@@ -56,18 +58,45 @@ pub(crate) fn load(name: &str, context: &mut Context<'_>) -> anyhow::Result<Load
                 Ok((row.instructions.into(), answer))
             })
         }
+        "reddit_eli5" => reddit(["train_eli5", "validation_eli5"], context),
+        "reddit_askh" => reddit(["train_askh", "validation_askh"], context),
+        "reddit_asks" => reddit(["train_asks", "validation_asks"], context),
+        "ua_squad" => ua_squad(context),
         _ => anyhow::bail!("`{name}` is no dataset of questions"),
     }
+}
+
+/// A part of `eli5`, whose splits are named after the forum.
+fn reddit(splits: [&str; 2], context: &mut Context<'_>) -> anyhow::Result<Loaded> {
+    parts("eli5", splits, context, |row: Post| Ok((row.title, first(row.answers.text)?)))
+}
+
+/// `ua_squad`: one JSON document a file, whose field `data` has the rows.
+fn ua_squad(context: &mut Context<'_>) -> anyhow::Result<Loaded> {
+    let files = repository::split_files("FIdo-AI/ua-squad", "train")?;
+    for file in &files {
+        let document: UaSquad = context.reader.document(file)?;
+        for row in document.data {
+            let question = row.context + " " + &row.question;
+            let answer = if row.answer.is_empty() {
+                "Я не маю на це відповіді".into()
+            } else {
+                row.answer
+            };
+            context.samples.push(&Sample::dialogue([(question, answer)]).into())?;
+        }
+    }
+    Ok(Loaded::whole(LABEL))
 }
 
 /// A dataset that brings its own validation split.
 fn parts<T: DeserializeOwned + Send>(
     dataset: &str,
-    val: &str,
+    [train, val]: [&str; 2],
     context: &mut Context<'_>,
     pair: impl Fn(T) -> anyhow::Result<(String, String)> + Sync,
 ) -> anyhow::Result<Loaded> {
-    let train = repository::split_files(dataset, "train")?;
+    let train = repository::split_files(dataset, train)?;
     let val = repository::split_files(dataset, val)?;
     samples(&train, context, &pair)?;
     let n_train = context.samples.len() as usize;
@@ -114,6 +143,25 @@ struct Squad {
 #[derive(Deserialize)]
 struct Answers {
     text: Vec<Text>,
+}
+
+#[derive(Deserialize)]
+struct Post {
+    title: String,
+    answers: Answers,
+}
+
+#[derive(Deserialize)]
+struct UaSquad {
+    data: Vec<UaQuestion>,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "PascalCase")]
+struct UaQuestion {
+    context: String,
+    question: String,
+    answer: String,
 }
 
 #[derive(Deserialize)]

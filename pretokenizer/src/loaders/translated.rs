@@ -6,6 +6,7 @@
 use cli::{BadInput, bail_input};
 use serde::Deserialize;
 
+use crate::loaders::coerced::Formatted;
 use crate::loaders::{Context, Loaded};
 use crate::sample::Sample;
 use crate::source::typed;
@@ -18,9 +19,9 @@ struct Row {
 
 #[derive(Deserialize)]
 struct Round {
-    round: i64,
-    human: String,
-    answer: String,
+    round: f64,
+    human: Formatted,
+    answer: Formatted,
 }
 
 /// Loads all `*.jsonl` files of the folder, by name.
@@ -43,8 +44,8 @@ pub(crate) fn load(context: &mut Context<'_>) -> anyhow::Result<Loaded> {
             return Ok(());
         }
         let mut before = String::new();
-        for Round { round, human, answer } in row.translate {
-            let shown = if round > 2 { before.clone() } else { String::new() };
+        for Round { round, human: Formatted(human), answer: Formatted(answer) } in row.translate {
+            let shown = if round > 2.0 { before.clone() } else { String::new() };
             before += &format!("Question:{human}Answer:{answer}");
             context.samples.push(&Sample::alternating([shown, human, answer]).into())?;
         }

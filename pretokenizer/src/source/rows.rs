@@ -69,6 +69,18 @@ impl Reader {
         Ok(rows)
     }
 
+    /// A file that is one JSON document and no list of rows.
+    pub fn document<T: DeserializeOwned + Send>(&mut self, path: &Path) -> anyhow::Result<T> {
+        if !self.opened.iter().any(|opened| opened == path) {
+            self.opened.push(path.to_path_buf());
+        }
+        let mut bytes = Vec::new();
+        let mut content = Content::open(path)?;
+        while !content.append_to(&mut bytes, 1 << 20)? {}
+        parse(&bytes, typed::<T>())
+            .map_err(|what| exit::bad_input(anyhow!("{}{what}", path.display())))
+    }
+
     /// Reads every row by the seed, makes something of it, and hands that over in the order of the rows.
     ///
     /// Rows are read and `make` is called on several threads; `take` gets what comes out, one at a time. What `make`
@@ -347,6 +359,12 @@ fn explain<S: RowSeed>(value: Value, seed: S) -> Result<S::Row, String> {
     let mut track = serde_path_to_error::Track::new();
     seed.read(serde_path_to_error::Deserializer::new(value, &mut track)).map_err(|error| {
         let path = track.path().to_string();
+        // The name of a type of ours tells a user nothing.
+        let error = error
+            .to_string()
+            .replace("expected struct Row", "expected an object")
+            .replace("expected struct Fields", "expected an object")
+            .replace("expected struct Node", "expected an object");
         if path == "." { error.to_string() } else { format!("field `{path}`: {error}") }
     })
 }

@@ -108,8 +108,8 @@ fn a_row_that_is_wrong_is_named_with_its_field() {
         &["jsonl:602: field `joke`: invalid type: null, expected a text"],
     );
     check_jokes(
-        &bad("{\"joke\": \"\", \"explaination\": [5]}"),
-        &["jsonl:602: field `explaination`: ", "sequence, expected a text"],
+        &bad("{\"joke\": \"\", \"explaination\": {}}"),
+        &["jsonl:602: field `explaination`: ", "map, expected a text"],
     );
     check_jokes(
         &bad("{\"joke\": \"\"}"),

@@ -2,6 +2,7 @@
 
 mod workplace; // a working directory, and the program run in it
 mod oracle; // the reference's bytes
+mod reference; // the same for every name, on inputs of our own
 mod demo; // the demo datamix
 mod orca; // both schemas of orca-chat and bestofmegacode
 mod texts; // given as something else

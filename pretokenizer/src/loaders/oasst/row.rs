@@ -8,7 +8,7 @@ use std::fmt;
 use serde::de::{MapAccess, Visitor};
 use serde::{Deserialize, Deserializer};
 
-use crate::loaders::coerced::{Flag, Text, Whole};
+use crate::loaders::coerced::{Flag, Real, Text, Whole};
 
 /// A row.
 #[derive(Debug, Clone, PartialEq, Deserialize)]
@@ -136,9 +136,9 @@ impl<'de> Deserialize<'de> for Labels {
         #[derive(Deserialize)]
         #[serde(untagged)]
         enum Cell {
-            Label { value: Option<f64> },
+            Label { value: Option<Real> },
             Names(Vec<String>),
-            Values(Vec<Option<f64>>),
+            Values(Vec<Option<Real>>),
         }
 
         struct Either;
@@ -154,13 +154,15 @@ impl<'de> Deserialize<'de> for Labels {
                 let (mut names, mut values) = (Vec::new(), Vec::new());
                 while let Some(key) = map.next_key::<String>()? {
                     match map.next_value()? {
-                        Some(Cell::Label { value }) => labels.push((key, value)),
+                        Some(Cell::Label { value }) => labels.push((key, value.map(|it| it.0))),
                         Some(Cell::Names(list)) if key == "name" => names = list,
                         Some(Cell::Values(list)) if key == "value" => values = list,
                         _ => {}
                     }
                 }
-                labels.extend(names.into_iter().zip(values));
+                labels.extend(
+                    names.into_iter().zip(values.into_iter().map(|it| it.map(|it: Real| it.0))),
+                );
                 Ok(Labels(labels))
             }
         }

@@ -1,0 +1,80 @@
+//! `trivia_qa_context` and `trivia_qa_nocontext`: which of its answers a question gets, and which context, is drawn when
+//! the document is written.
+
+use serde::Deserialize;
+use shards::Role;
+use text::{Conversation, Message};
+
+use crate::documents::Documents;
+use crate::loaders::{Context, Loaded};
+use crate::piece::Piece;
+use crate::sample::Sample;
+use crate::source::{repository, typed};
+
+#[derive(Deserialize)]
+struct Row {
+    question: String,
+    answer: Answer,
+    #[serde(default)]
+    search_results: SearchResults,
+}
+
+#[derive(Deserialize)]
+struct Answer {
+    aliases: Vec<String>,
+}
+
+#[derive(Deserialize, Default)]
+struct SearchResults {
+    #[serde(default)]
+    search_context: Vec<String>,
+}
+
+/// Loads the dataset, with or without what a search has found.
+pub(crate) fn load(with_context: bool, context: &mut Context<'_>) -> anyhow::Result<Loaded> {
+    let mut documents = Vec::new();
+    let mut n_train = 0;
+    for split in ["train", "validation"] {
+        n_train = documents.len();
+        let files = repository::split_files("trivia_qa", split)?;
+        context.reader.for_each(
+            &files,
+            typed(),
+            |row| pieces(row, with_context),
+            |_, row| {
+                let mut take = |pieces: Vec<Piece>| {
+                    let start = context.samples.len();
+                    pieces.iter().try_for_each(|piece| context.samples.push(piece).map(drop))?;
+                    anyhow::Ok(start..context.samples.len())
+                };
+                let [questions, answers] = row;
+                documents.push([take(questions)?, take(answers)?]);
+                Ok(())
+            },
+        )?;
+    }
+    Ok(Loaded::divided("QADataset", n_train).with_documents(Documents::Drawn(documents)))
+}
+
+/// What to choose from: the question with each context, and the answers.
+fn pieces(row: Row, with_context: bool) -> anyhow::Result<[Vec<Piece>; 2]> {
+    anyhow::ensure!(
+        !row.answer.aliases.is_empty(),
+        "field `answer.aliases`: an empty list, expected at least one answer"
+    );
+    let turn = |role, text: String| {
+        let messages = vec![Message::new(role, text)];
+        Piece::from(Sample::Conversation(Conversation { system: None, messages }))
+    };
+    let contexts = row.search_results.search_context;
+    let questions = match (with_context, contexts.is_empty()) {
+        (false, _) => vec![row.question],
+        (true, true) => vec![format!(" {}", row.question)],
+        (true, false) => contexts.iter().map(|it| format!("{it} {}", row.question)).collect(),
+    };
+    let [user, assistant] = [Role::User, Role::Assistant];
+    Ok([
+        questions.into_iter().map(|text| turn(user, text)).collect(),
+        row.answer.aliases.into_iter().map(|text| turn(assistant, text)).collect(),
+    ])
+}
