@@ -28,9 +28,10 @@ use std::path::{Path, PathBuf};
 
 use serde::Deserialize;
 use tch::{Device, Kind, Tensor};
-use trainer::backward::{Gradients, Pass, forward, micro_batch};
+use trainer::backward::{Pass, forward, micro_batch};
 use trainer::batch::{Batching, Counts, MicroBatch};
 use trainer::config::{Config, HeadPlaces, Normalize, Recompute, RowLayout};
+use trainer::gradients::Gradients;
 use trainer::learning::Learning;
 use trainer::llama_config::LlamaConfig;
 use trainer::loss::{self, Objective};
@@ -167,7 +168,8 @@ fn of_update(model: &Model, batches: &[MicroBatch], objective: Objective) -> (Ve
     let mut losses = vec![0.0; 24];
     let mut gradients = Gradients::zeros(model);
     for batch in batches {
-        let found = loss::token_losses(model, &forward(model, batch), batch, objective);
+        let found =
+            loss::token_losses(model, &forward(model, batch).expect("a pass"), batch, objective);
         let parts: Vec<i64> = batch
             .documents
             .iter()
@@ -179,7 +181,9 @@ fn of_update(model: &Model, batches: &[MicroBatch], objective: Objective) -> (Ve
         let pass = Pass { recompute: Recompute::None, objective, noise: None };
         let _ = micro_batch(model, batch, pass, &mut gradients).expect("a backward pass");
     }
-    (losses, Tensor::cat(gradients.flat(), 0))
+    let flat: Vec<Tensor> =
+        gradients.views().into_iter().flatten().map(|view| view.reshape(-1)).collect();
+    (losses, Tensor::cat(&flat, 0))
 }
 
 #[test]
