@@ -40,7 +40,6 @@ fn every_way_to_filter_gives_the_distribution_of_transformers() {
             top_p: 0.95,
             repetition_penalty: 1.2,
             min_new_tokens: 9,
-            ..base
         },
     ];
     tch::manual_seed(1);
