@@ -49,6 +49,7 @@ fn wandb_and_tensorboard_read_every_number_also_of_a_resumed_run() {
     succeeds(&mut run.train("run", &[]));
     let logs = read_logs(&python, &run.path("run"));
     let metrics = metrics(&run, "run");
+    assert_eq!(metrics[0]["step"], 0, "the evaluation before the first step is kept");
 
     let wandb = &logs["wandb"];
     assert_eq!(wandb["id"], before["wandb"]["id"], "a resumed run is the same run");
@@ -87,7 +88,8 @@ fn a_log_longer_than_a_block_is_read_whole() {
     let run = run(150);
     succeeds(&mut run.train("run", &["--set", "batch.global=4", "--set", "evaluate.every=150"]));
     let logs = read_logs(&python, &run.path("run"));
-    assert_eq!(logs["wandb"]["history"].as_array().expect("a list").len(), 151);
+    // Each step, and the evaluations before the first and after the last.
+    assert_eq!(logs["wandb"]["history"].as_array().expect("a list").len(), 152);
 }
 
 #[test]
