@@ -165,6 +165,13 @@ pub fn path(out: &Path) -> PathBuf {
     out.join("metrics.jsonl")
 }
 
+/// A Unix time as a date in UTC, in `strftime`'s notation.
+pub fn date(unix: f64, format: &str) -> String {
+    #[expect(clippy::cast_possible_truncation, reason = "whole seconds")]
+    let time = chrono::DateTime::from_timestamp(unix as i64, 0).unwrap_or_default();
+    time.format(format).to_string()
+}
+
 /// The lines of a run's file about steps up to `last`: those of later ones are made again. A last line that an
 /// interruption cut short is left out.
 pub fn lines_until(out: &Path, last: u64) -> Result<Vec<Line>> {

@@ -15,6 +15,7 @@ use serde_json::{Value, json};
 use shards::{Role, atomic};
 use text::{Conversation, Message};
 
+use crate::metrics;
 use crate::sample::Sampler;
 use crate::warp::Warp;
 
@@ -131,7 +132,7 @@ pub fn report(folder: &Path, prompts: &Path, out: &Path, options: &Options) -> R
 
     let name = folder.display().to_string();
     let report = Report {
-        date: jiff::Zoned::now().strftime("%Y-%m-%dT%H:%M:%S").to_string(),
+        date: metrics::date(metrics::now(), "%Y-%m-%dT%H:%M:%S"),
         args: json!({
             "model_name": name,
             "mode": "chatml",

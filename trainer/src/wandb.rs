@@ -19,7 +19,7 @@ use serde_json::Value;
 use sha2::{Digest, Sha256};
 
 use crate::config::WandbConfig;
-use crate::metrics::Line;
+use crate::metrics::{self, Line};
 use log::RecordLog;
 use records::{Kind, Record};
 
@@ -49,7 +49,13 @@ impl OfflineRun {
             Some(found) => found,
             None => {
                 let id = new_id(config, started);
-                (folder.join(format!("offline-run-{}-{id}", date(started))), id)
+                (
+                    folder.join(format!(
+                        "offline-run-{}-{id}",
+                        metrics::date(started, "%Y%m%d_%H%M%S")
+                    )),
+                    id,
+                )
             }
         };
         fs::create_dir_all(folder.join("files"))?;
@@ -122,11 +128,4 @@ fn new_id(config: &Value, started: f64) -> String {
     hash.update(started.to_le_bytes());
     let digits = b"0123456789abcdefghijklmnopqrstuvwxyz";
     hash.finalize().iter().take(8).map(|&byte| char::from(digits[usize::from(byte) % 36])).collect()
-}
-
-/// `20260131_235959`, in UTC.
-fn date(unix: f64) -> String {
-    #[expect(clippy::cast_possible_truncation, reason = "whole seconds")]
-    let time = jiff::Timestamp::from_second(unix as i64).unwrap_or_default();
-    time.strftime("%Y%m%d_%H%M%S").to_string()
 }
