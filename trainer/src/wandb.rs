@@ -1,7 +1,7 @@
 //! Lines of metrics -> a run of Weights & Biases in its offline format, which `wandb sync` uploads.
 //!
 //! The trainer opens no connection. It writes `wandb/offline-run-<time>-<id>/run-<id>.wandb` in the run's folder, as
-//! the wandb package does with `mode="offline"`: a log of records ([`log`]), each a protobuf message ([`records`]) that
+//! the wandb package does with `mode="offline"`: a log of records (`log`), each a protobuf message (`records`) that
 //! holds the configuration, a line of the history, or the summary. `wandb sync --live` follows the file while the run goes on.
 //!
 //! A resumed run keeps its id. Its file is written again from the metrics' lines up to the checkpoint, so that it

@@ -125,7 +125,7 @@ fn legacy_index(sizes: &[u32]) -> Vec<u8> {
     LEGACY_MAGIC.iter().copied().chain(numbers.flat_map(u64::to_le_bytes)).collect()
 }
 
-/// The documents' sizes in an index that [`index`] made; an error if the bytes are not one.
+/// The documents' sizes in an index that `index` made; an error if the bytes are not one.
 pub fn sizes(kind: IndexKind, index: &[u8]) -> io::Result<Vec<u32>> {
     let read = || {
         let (magic, n_at) = match kind {

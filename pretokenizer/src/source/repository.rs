@@ -4,7 +4,7 @@
 //! ([`crate::source::hub`]). Which file belongs to which split, its name says, by the rules of `datasets` 2.14
 //! (`data_files.py`): first `data/<split>-00000-of-00001.*`, where a split may have any name; else a keyword of the split
 //! between separators in the path; else everything is `train`. Where files are told by keywords, their order is not simply
-//! that of their names: see [`by_keywords`].
+//! that of their names: see `by_keywords`.
 
 use std::path::{Path, PathBuf};
 
