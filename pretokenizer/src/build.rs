@@ -9,41 +9,25 @@ use std::sync::Arc;
 use std::thread;
 
 use anyhow::Context as _;
-use cli::{BadInput, Interrupted, bail_input, interrupt, print};
+use cli::{Interrupted, bail_input, interrupt, print};
 use shards::atomic::{self, StagedFolder};
 use shards::hash::{self, FileHash};
 use shards::manifest;
 use shards::writer::Format;
-use text::{Header, Template, TemplateFile};
 
 use crate::ascii_json;
-use crate::config::{self, Datamix, Source};
-use crate::duplicates::Removal;
-use crate::filter::Filter;
-use crate::mix::{self, Divided, Plan};
-use crate::part::{self, Part, PartManifest, Whole};
-use crate::pipeline::{Limits, Pipeline};
+use crate::config::Datamix;
+use crate::mix::{Divided, Plan};
+use crate::part::{self, PartManifest, Whole};
+use crate::pipeline::Pipeline;
+use crate::prepare::{Options, Planned, Prepared};
 use crate::reading;
 use crate::scratch::Scratch;
-use crate::source::Reader;
 use crate::split_files::Finished;
 use crate::store::{Keep, Store};
 use crate::streams::Streams;
 use crate::target;
 use crate::writing::{self, Work};
-
-/// What is not part of the datamix.
-#[derive(Debug, Clone, Copy)]
-pub struct Options {
-    /// Threads that parse and encode; the output is the same for any number.
-    pub threads: usize,
-    /// At most so many documents in each split.
-    pub max_count: Option<usize>,
-    /// Which part to build; `None` is all of it.
-    pub part: Option<Part>,
-    /// How much stays in memory; the output is the same for any limits.
-    pub limits: Limits,
-}
 
 /// Builds it all.
 pub fn build(datamix: &Datamix, options: Options) -> anyhow::Result<()> {
@@ -65,51 +49,18 @@ pub fn build(datamix: &Datamix, options: Options) -> anyhow::Result<()> {
 }
 
 fn build_all(datamix: &Datamix, options: Options) -> anyhow::Result<()> {
-    let target = target::checked(&datamix.output_dir, &datamix.filename_prefix)?;
-    let target = options.part.map_or(target.clone(), |part| part.folder(&target));
-    check_files(datamix)?;
-    let tokenizer = load_tokenizer(datamix)?;
-    let template = load_template(datamix, &tokenizer)?;
-    let filter = Filter {
-        min_assistant_tokens: datamix.min_assistant_tokens,
-        template_may_refuse: template.is_some() && datamix.chat_template.skips,
-    };
-    if options.part.is_some() && options.max_count.is_some() && !filter.keeps_all() {
-        bail_input!(
-            "`--part` and `--max_count`, where documents may be left out: which documents are the first ones that are kept, only a run that encodes all before them knows\n\
-             hint: leave `--max_count` away, or build on one machine"
-        );
-    }
-    for entry in &datamix.datasets_extra {
-        let mixing = entry.source.mixing();
-        let keys = [mixing.fraction.map(|_| "fraction"), mixing.size.map(|_| "size")];
-        for key in keys.into_iter().flatten() {
-            print::note(format!(
-                "warning: {}: `{key}` of `{}` has no effect in `datasets_extra`, it is used in full",
-                entry.place, entry.name
-            ));
-        }
-    }
+    let Prepared { target, tokenizer, template, filter } = Prepared::new(datamix, options)?;
     let folder_of_target = target.parent().unwrap_or(Path::new("."));
     let scratch = Arc::new(Scratch::new(folder_of_target));
-    let mut reader = Reader::new(options.threads, Arc::clone(&scratch));
-    let store = |keep| Store::new(keep, options.limits.store, Arc::clone(&scratch));
     // A part learns first what is its own, and reads again to keep that only.
-    let mut first = store(if options.part.is_some() { Keep::Nothing } else { Keep::All });
-    let removal =
-        Removal { repeated: datamix.remove_duplicates, train_in_val: datamix.remove_train_in_val };
-    if removal != Removal::default() {
-        first = first.with_fingerprints();
-    }
-    let mut streams = Streams::new(datamix.rng_seed);
-    let mut datasets = reading::load(datamix, &mut reader, &mut first, &mut streams, true)?;
-    let mut plans = plans(datamix, &datasets)?;
-    removal.apply(&mut plans, &datasets, first.fingerprints());
-    let shares: Vec<_> = plans.iter().map(|plan| share(plan, &options, &datasets)).collect();
+    let keep = if options.part.is_some() { Keep::Nothing } else { Keep::All };
+    let planned = Planned::new(datamix, options, keep, &scratch)?;
+    let Planned { mut reader, store: first, mut streams, mut datasets, plans, shares } = planned;
     let store = match options.part {
         None => first,
         Some(_) => {
-            let mut second = store(Keep::only(used(&plans, &shares, &datasets), first.n_pieces()));
+            let keep = Keep::only(used(&plans, &shares, &datasets), first.n_pieces());
+            let mut second = Store::new(keep, options.limits.store, Arc::clone(&scratch));
             streams = Streams::new(datamix.rng_seed);
             datasets = reading::load(datamix, &mut reader, &mut second, &mut streams, false)?;
             if (second.n_pieces(), second.n_bytes()) != (first.n_pieces(), first.n_bytes()) {
@@ -202,32 +153,6 @@ fn finish(
     Ok(())
 }
 
-/// The splits, and remarks about them.
-fn plans(datamix: &Datamix, datasets: &[Divided]) -> anyhow::Result<Vec<Plan>> {
-    let train = mix::train(datamix, datasets).bad_input()?;
-    let (val, repeated) = mix::val(datamix, datasets);
-    for name in repeated {
-        print::note(format!(
-            "warning: `{name}` stands in the datamix twice; only the last one's validation set is used"
-        ));
-    }
-    // The reference crashes without a validation set; here the split is left away.
-    if val.parts.is_empty() {
-        print::note("note: no dataset has a validation set, so there is no split `val`");
-        return Ok(vec![train]);
-    }
-    Ok(vec![train, val])
-}
-
-/// The places of a split that are written.
-fn share(plan: &Plan, options: &Options, datasets: &[Divided]) -> Range<usize> {
-    let n = plan.len().min(options.max_count.unwrap_or(usize::MAX));
-    match options.part {
-        None => 0..n,
-        Some(part) => part.share(plan, n, datasets),
-    }
-}
-
 /// The pieces that the documents at these places are made of.
 fn used(
     plans: &[Plan],
@@ -244,82 +169,4 @@ fn is_full(error: &(dyn std::error::Error + 'static)) -> bool {
     use std::io::ErrorKind::{FileTooLarge, QuotaExceeded, StorageFull};
     let kind = error.downcast_ref::<std::io::Error>().map(std::io::Error::kind);
     matches!(kind, Some(FileTooLarge | QuotaExceeded | StorageFull))
-}
-
-/// Looks for the files that the datamix names, before any of them costs time.
-fn check_files(datamix: &Datamix) -> anyhow::Result<()> {
-    if let config::Tokenizer::SentencePiece(file) | config::Tokenizer::HuggingFace(file) =
-        &datamix.tokenizer
-        && !file.is_file()
-    {
-        bail_input!(
-            "`vocab_file: {}`: there is no such file\nhint: give the `tokenizer.model` of the base model, or for `HuggingFaceTokenizer` its `tokenizer.json`; the path starts at the working folder",
-            file.display()
-        );
-    }
-    for entry in datamix.entries() {
-        let mixing = entry.source.mixing();
-        let folder = Path::new(mixing.data_path.as_ref().unwrap_or(&datamix.cache_dir));
-        if let Source::OasstExport(keys) = &entry.source
-            && let Some(name) = &keys.input_file_path
-            && !folder.join(name).is_file()
-        {
-            bail_input!(
-                "{}: `input_file_path: {name}` of `{}`: there is no file `{}`\nhint: it is looked for in `data_path`, else in `cache_dir`",
-                entry.place,
-                entry.name,
-                folder.join(name).display()
-            );
-        }
-    }
-    Ok(())
-}
-
-fn load_tokenizer(datamix: &Datamix) -> anyhow::Result<text::Tokenizer> {
-    let extra = &datamix.extra_tokens;
-    match &datamix.tokenizer {
-        config::Tokenizer::SentencePiece(file) => text::Tokenizer::sentencepiece(file, extra),
-        config::Tokenizer::Falcon(file) => text::Tokenizer::hugging_face(file, extra),
-        config::Tokenizer::HuggingFace(file) => text::Tokenizer::tokenizer_json(file, extra),
-    }
-    .context("cannot load the tokenizer")
-    .bad_input()
-}
-
-/// The template of documents that are encoded as a whole.
-struct Chosen {
-    template: Template,
-    /// What the manifest says.
-    name: String,
-    /// A Jinja template's source, which goes with the shards.
-    source: Option<String>,
-}
-
-/// `None` for ChatML and the reference's tokenizers, where every turn is encoded on its own.
-fn load_template(datamix: &Datamix, tokenizer: &text::Tokenizer) -> anyhow::Result<Option<Chosen>> {
-    let keys = &datamix.chat_template;
-    let Some(path) = &keys.path else {
-        let is_whole = matches!(datamix.tokenizer, config::Tokenizer::HuggingFace(_))
-            || keys.header == Header::Untrained;
-        let name = match keys.header {
-            Header::Trained => "chatml",
-            Header::Untrained => "chatml, headers untrained",
-        };
-        let template = Template::ChatMl(keys.header);
-        return Ok(is_whole.then(|| Chosen { template, name: name.into(), source: None }));
-    };
-    let compile = || {
-        let mut file = TemplateFile::read(path, keys.name.as_deref())?;
-        let piece = |id: Option<u32>| id.and_then(|id| tokenizer.id_to_piece(id));
-        for (name, id) in [("bos_token", tokenizer.bos_id()), ("eos_token", tokenizer.eos_id())] {
-            if let (Some(token), false) = (piece(id), file.special_tokens.contains_key(name)) {
-                file.special_tokens.insert(name.into(), token.into());
-            }
-        }
-        let name = format!("jinja sha256:{}", hash::sha256(file.source.as_bytes()));
-        let template = text::ChatTemplate::compile(&file, &keys.variables, keys.date, keys.header)?;
-        let template = Template::Jinja(Box::new(template));
-        Ok::<_, text::TemplateError>(Chosen { template, name, source: Some(file.source) })
-    };
-    compile().context("`chat_template`").bad_input().map(Some)
 }

@@ -2,9 +2,11 @@
 //!
 //! A mistake in the flags ends the process with code 2 and a hint, which is clap's work.
 
+mod datamix_flags; // the flags that name a datamix, as the reference has them
+mod run_flags; // the flags of a run
+mod check; // a datamix -> what `build` would make of it
 mod build; // a datamix -> a folder of shards
 mod merge; // the parts that several machines built -> one folder
-mod datamix_flags; // the flags that name a datamix, as the reference has them
 mod diff; // two folders -> what differs
 mod show; // documents, token by token, and a page about a folder
 mod verify; // a folder of shards -> whether it is whole
@@ -21,6 +23,7 @@ pub(crate) fn parser() -> Command {
         .subcommand_required(true)
         .arg_required_else_help(true)
         .subcommand(build::parser())
+        .subcommand(check::parser())
         .subcommand(merge::parser())
         .subcommand(diff::parser())
         .subcommand(show::parser())
@@ -31,6 +34,7 @@ pub(crate) fn parser() -> Command {
 pub(crate) fn run(matches: &ArgMatches) -> anyhow::Result<ExitCode> {
     match matches.subcommand() {
         Some(("build", flags)) => build::run(flags).map(|()| ExitCode::SUCCESS),
+        Some(("check", flags)) => check::run(flags).map(|()| ExitCode::SUCCESS),
         Some(("merge", flags)) => merge::run(flags).map(|()| ExitCode::SUCCESS),
         Some(("diff", flags)) => diff::run(flags),
         Some(("show", flags)) => show::run(flags).map(|()| ExitCode::SUCCESS),

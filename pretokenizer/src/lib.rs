@@ -31,6 +31,8 @@ mod reading; // the files of a datamix -> datasets
 mod split_files; // the files of a split
 mod writing; // plans + store -> the shards of all splits
 pub mod part; // one of the parts that several machines build
+pub mod prepare; // a datamix -> all that must be right before anything is encoded, and the plan of the splits
+pub mod check; // a datamix -> what `build` would make of it, in words
 pub mod build; // a datamix -> a folder of shards
 pub mod merge; // the folders of all parts -> the folder that one machine would have written
 pub mod folder; // a folder of shards, opened to be looked at

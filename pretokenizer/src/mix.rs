@@ -58,6 +58,14 @@ pub struct PlannedPart {
     pub removed: BTreeMap<Reason, u64>,
 }
 
+impl Divided {
+    /// How many documents there are to train on, before `fraction` and `size`.
+    #[must_use]
+    pub fn n_train(&self) -> usize {
+        self.train.indices.len()
+    }
+}
+
 impl Plan {
     /// How many documents there are in all, those that a filter will leave out included.
     #[must_use]

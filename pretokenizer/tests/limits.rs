@@ -6,10 +6,11 @@ use std::collections::BTreeMap;
 use std::path::Path;
 
 use fs_err as fs;
-use pretokenizer::build::{self, Options};
+use pretokenizer::build;
 use pretokenizer::config::Datamix;
 use pretokenizer::config::datamix::Sections;
 use pretokenizer::pipeline::Limits;
+use pretokenizer::prepare::Options;
 use serde_json::json;
 
 /// Documents of one sample, joined ones, ones with wordings, and such that share a sample.

@@ -12,6 +12,7 @@ mod duplicates; // what stands in the output more than once
 mod output_folder; // whole, or not there
 mod parts; // built apart, merged
 mod verify; // a whole folder and broken ones
+mod check; // what is said before a build
 mod diff; // two folders, compared
 mod show; // documents, and a page
 mod bad_input; // what a user gets wrong
