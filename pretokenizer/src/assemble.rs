@@ -6,7 +6,7 @@ use shards::{Batch, Format, Role};
 
 use crate::ascii_json;
 use crate::encode::Record;
-use crate::filter::{Filter, Length, Reason};
+use crate::filter::{Filter, Length, Reason, SpecialStrings};
 use crate::mix::Divided;
 use crate::route::{Bucket, Stretch};
 use crate::whole::DocumentEncoder;
@@ -83,6 +83,10 @@ pub fn documents(
     Ok(assembled)
 }
 
+fn special_strings(pieces: &[Record<'_>]) -> SpecialStrings {
+    pieces.iter().map(|it| it.special).fold(SpecialStrings::default(), SpecialStrings::and)
+}
+
 impl Assembled {
     fn push_whole(
         &mut self,
@@ -91,7 +95,8 @@ impl Assembled {
         with_text: bool,
         encoder: &mut DocumentEncoder<'_>,
     ) -> anyhow::Result<()> {
-        let length = match encoder.encode(pieces.iter().map(|piece| piece.text)) {
+        let texts = pieces.iter().map(|piece| piece.text);
+        let length = match encoder.encode(texts, special_strings(pieces)) {
             Ok(length) => length,
             Err(_) if filter.template_may_refuse => {
                 self.outcomes.push(Err(Reason::ChatTemplate));
@@ -133,6 +138,7 @@ impl Assembled {
         let length = Length {
             tokens: pieces.iter().map(|piece| piece.n_tokens).sum(),
             assistant_tokens: assistants.sum(),
+            special: special_strings(pieces),
         };
         if let Some(reason) = filter.refuses(length) {
             self.outcomes.push(Err(reason));

@@ -16,7 +16,7 @@ use shards::manifest;
 use shards::writer::Format;
 
 use crate::ascii_json;
-use crate::config::Datamix;
+use crate::config::{Datamix, SpecialTokensInText};
 use crate::mix::{Divided, Plan};
 use crate::part::{self, PartManifest, Whole};
 use crate::pipeline::Pipeline;
@@ -86,6 +86,7 @@ fn build_all(datamix: &Datamix, options: Options) -> anyhow::Result<()> {
         filter,
         format: Format::new(datamix.index_kind, tokenizer.vocab_size()),
         with_text: datamix.write_json,
+        escapes: datamix.special_tokens_in_text == SpecialTokensInText::Escape,
         threads: options.threads,
         limits: options.limits,
         scratch: &scratch,
@@ -141,7 +142,9 @@ fn finish(
     folder: StagedFolder,
     target: &Path,
 ) -> anyhow::Result<()> {
-    let report = |split: Finished| split.report(&datamix.output_dir, folder.path());
+    let report = |split: Finished| {
+        split.report(&datamix.output_dir, folder.path(), datamix.special_tokens_in_text)
+    };
     let splits = splits.into_iter().map(report).collect::<anyhow::Result<_>>()?;
     let manifest = whole.manifest(splits, hash::folder(folder.path())?);
     manifest.write(folder.path())?;

@@ -11,6 +11,7 @@ pub mod sources; // the keys that each dataset takes
 pub mod generic; // the keys of sources whose columns the datamix names, checked
 pub mod names; // the names of the datasets
 pub mod entry; // one item of `datasets`
+pub mod special_tokens; // what becomes of their strings in a text
 pub mod section; // one section of a file, and how sections lie over each other
 pub mod datamix; // files + sections + flags -> what is to be built
 
@@ -19,6 +20,7 @@ pub use entry::Entry;
 pub use key::{FileNames, Key, ValSplit};
 pub use section::Section;
 pub use sources::{Mixing, Source};
+pub use special_tokens::SpecialTokensInText;
 
 /// Every dataset name that can be built.
 pub fn dataset_names() -> impl Iterator<Item = &'static str> + Clone {

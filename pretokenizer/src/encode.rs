@@ -4,25 +4,30 @@
 //!
 //! | bytes | content |
 //! |---|---|
-//! | u32 × 4 | slot, tokens, turns, bytes of text |
+//! | u32 × 6 | slot, tokens, turns, bytes of text, special strings in it, the first of these |
 //! | 5 × turns | role, u32: tokens of the turn |
 //! | | the tokens, as they are stored in shards |
 //! | | the text, where it is asked for |
 
+use std::ops::Range;
+
 use shards::{Format, Role};
 use text::{Encoder, Tokenizer, chatml};
 
+use crate::filter::SpecialStrings;
 use crate::piece::{self, Form, Piece, Turn};
 
-const HEAD: usize = 16;
+const HEAD: usize = 24;
 const RUN: usize = 5;
 
 /// Encodes piece after piece.
 #[derive(Debug)]
 pub struct PieceEncoder<'t> {
+    tokenizer: &'t Tokenizer,
     encoder: Encoder<'t>,
     format: Format,
     with_text: bool,
+    escapes: bool,
     turn: String,
     ids: Vec<u32>,
     text: Vec<u8>,
@@ -39,15 +44,18 @@ pub struct Record<'b> {
     pub tokens: &'b [u8],
     /// The text, if it was asked for.
     pub text: &'b [u8],
+    /// Strings of special tokens in what its turns say.
+    pub special: SpecialStrings,
     runs: &'b [u8],
 }
 
 impl<'t> PieceEncoder<'t> {
-    /// An encoder for a thread.
+    /// An encoder for a thread. If it escapes, nothing that a turn says becomes a special token.
     #[must_use]
-    pub fn new(tokenizer: &'t Tokenizer, format: Format, with_text: bool) -> Self {
+    pub fn new(tokenizer: &'t Tokenizer, format: Format, with_text: bool, escapes: bool) -> Self {
         let (turn, ids, text) = (String::new(), Vec::new(), Vec::new());
-        Self { encoder: tokenizer.encoder(), format, with_text, turn, ids, text }
+        let encoder = tokenizer.encoder();
+        Self { tokenizer, encoder, format, with_text, escapes, turn, ids, text }
     }
 
     /// Appends the record of a piece. The wording is what lies around a turn that is worded; `{}` stands for its text.
@@ -61,18 +69,26 @@ impl<'t> PieceEncoder<'t> {
         self.ids.clear();
         self.text.clear();
         let (mut n_turns, mut before) = (0, 0);
+        let mut special = SpecialStrings::default();
         for turn in piece::turns(packed) {
             self.turn.clear();
-            match turn.form {
-                Form::Turn => chatml::write_turn(turn.role, turn.text, &mut self.turn),
+            let said = match turn.form {
+                Form::Turn => self.write_turn(turn.role, turn.text),
                 Form::Worded => {
                     let wording = wording.expect("a wording was drawn for each worded document");
-                    let text = wording.replacen("{}", turn.text, 1);
-                    chatml::write_turn(turn.role, &text, &mut self.turn);
+                    self.write_turn(turn.role, &wording.replacen("{}", turn.text, 1))
                 }
-                Form::Verbatim => self.turn.push_str(turn.text),
+                Form::Verbatim => {
+                    self.turn.push_str(turn.text);
+                    0..turn.text.len()
+                }
+            };
+            special = special.and(special_strings(self.tokenizer, turn.text));
+            if self.escapes {
+                self.encoder.encode_around(&self.turn, said, &mut self.ids);
+            } else {
+                self.encoder.encode(&self.turn, &mut self.ids);
             }
-            self.encoder.encode(&self.turn, &mut self.ids);
             if self.with_text {
                 self.text.extend_from_slice(self.turn.as_bytes());
             }
@@ -83,11 +99,24 @@ impl<'t> PieceEncoder<'t> {
         }
         self.format.write_tokens(&self.ids, out);
         out.extend_from_slice(&self.text);
-        let head = [slot, narrow(self.ids.len()), n_turns, narrow(self.text.len())];
+        let (n_ids, n_text) = (narrow(self.ids.len()), narrow(self.text.len()));
+        let head = [slot, n_ids, n_turns, n_text, special.n, special.first];
         for (place, number) in out[start..start + HEAD].chunks_exact_mut(4).zip(head) {
             place.copy_from_slice(&number.to_le_bytes());
         }
     }
+
+    /// Writes a turn, and tells where in it stands what is said.
+    fn write_turn(&mut self, role: Role, text: &str) -> Range<usize> {
+        chatml::write_turn(role, text, &mut self.turn);
+        let start = chatml::TURN_START.len() + role.name().len() + 1;
+        start..start + text.len()
+    }
+}
+
+fn special_strings(tokenizer: &Tokenizer, text: &str) -> SpecialStrings {
+    let one = |token| SpecialStrings { n: 1, first: narrow(token) };
+    tokenizer.special_strings(text).map(one).fold(SpecialStrings::default(), SpecialStrings::and)
 }
 
 /// Appends a record that holds the piece itself, with its wording, for [`crate::whole`].
@@ -95,9 +124,17 @@ impl<'t> PieceEncoder<'t> {
 /// # Panics
 ///
 /// If the piece has a worded turn and there is no wording.
-pub fn pass_on(packed: &[u8], slot: u32, wording: Option<&str>, out: &mut Vec<u8>) {
+pub fn pass_on(
+    tokenizer: &Tokenizer,
+    packed: &[u8],
+    slot: u32,
+    wording: Option<&str>,
+    out: &mut Vec<u8>,
+) {
     let mut piece = Piece::default();
+    let mut special = SpecialStrings::default();
     for turn in piece::turns(packed) {
+        special = special.and(special_strings(tokenizer, turn.text));
         match turn.form {
             Form::Turn | Form::Verbatim => piece.push(turn),
             Form::Worded => {
@@ -107,7 +144,7 @@ pub fn pass_on(packed: &[u8], slot: u32, wording: Option<&str>, out: &mut Vec<u8
             }
         }
     }
-    for number in [slot, 0, 0, narrow(piece.bytes().len())] {
+    for number in [slot, 0, 0, narrow(piece.bytes().len()), special.n, special.first] {
         out.extend(number.to_le_bytes());
     }
     out.extend(piece.bytes());
@@ -137,7 +174,9 @@ impl<'b> Record<'b> {
         let [n_tokens, n_turns, n_text] = [1, 2, 3].map(|i| number(i) as usize);
         let (runs, rest) = bytes[HEAD..].split_at(n_turns * RUN);
         let (tokens, rest) = rest.split_at(n_tokens * format.token_bytes());
-        let record = Self { slot: number(0), n_tokens, tokens, text: &rest[..n_text], runs };
+        let special = SpecialStrings { n: number(4), first: number(5) };
+        let text = &rest[..n_text];
+        let record = Self { slot: number(0), n_tokens, tokens, text, special, runs };
         (record, HEAD + runs.len() + tokens.len() + n_text)
     }
 

@@ -9,6 +9,26 @@ pub struct Length {
     pub tokens: usize,
     /// Tokens of the assistant's turns among them, markers and header included.
     pub assistant_tokens: usize,
+    /// Strings of special tokens in its texts.
+    pub special: SpecialStrings,
+}
+
+/// Strings of special tokens in a text, without what a template lays around it.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct SpecialStrings {
+    /// How many.
+    pub n: u32,
+    /// The first of them, by its place among the tokenizer's special tokens; 0 if there is none.
+    pub first: u32,
+}
+
+impl SpecialStrings {
+    /// Those of this text and then of another.
+    #[must_use]
+    pub fn and(self, next: Self) -> Self {
+        let first = if self.n == 0 { next.first } else { self.first };
+        Self { n: self.n.saturating_add(next.n), first }
+    }
 }
 
 /// What a document must have.

@@ -12,7 +12,7 @@ use shards::layout::{self, IndexKind};
 use shards::manifest::CHAT_TEMPLATE;
 use shards::writer::PairWriter;
 
-use crate::config::datamix;
+use crate::config::{SpecialTokensInText, datamix};
 use crate::part::{FILE_NAME, PartManifest, Whole};
 use crate::split_files::Finished;
 use crate::target;
@@ -30,6 +30,12 @@ pub fn merge(paths: &[PathBuf], output_dir: Option<&str>) -> anyhow::Result<()> 
     let text = |key: &str| config[key].as_str().unwrap_or_default().to_string();
     let output_dir = datamix::output_dir(&text("output_dir"), &text("output_dir_suffix"));
     let prefix = text("filename_prefix");
+    let in_text = match &config["special_tokens_in_text"] {
+        serde_json::Value::String(name) => {
+            SpecialTokensInText::named(name).map_err(anyhow::Error::msg)?
+        }
+        _ => SpecialTokensInText::default(),
+    };
     let target = target::checked(&output_dir, &prefix)?;
 
     let folder = StagedFolder::create(&target)
@@ -45,7 +51,7 @@ pub fn merge(paths: &[PathBuf], output_dir: Option<&str>) -> anyhow::Result<()> 
     let mut splits = Vec::new();
     for split in 0..parts[0].1.splits.len() {
         let finished = join(&parts, split, kind, folder.path())?;
-        splits.push(finished.report(&output_dir, folder.path())?);
+        splits.push(finished.report(&output_dir, folder.path(), in_text)?);
     }
     let whole = Whole { config, ..whole.clone() };
     let manifest = whole.manifest(splits, hash::folder(folder.path())?);

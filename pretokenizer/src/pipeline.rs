@@ -60,6 +60,8 @@ pub struct Pipeline<'a> {
     pub format: Format,
     /// Whether documents carry their text.
     pub with_text: bool,
+    /// Whether special strings in a text are text; not for documents that are encoded as a whole.
+    pub escapes: bool,
     /// Threads to use.
     pub threads: usize,
     /// How much stays in memory.
@@ -130,7 +132,9 @@ impl Pipeline<'_> {
                 block.map(|block| anyhow::Ok((block, store.read(block, last)?))).transpose()
             },
             || {
-                let mut encoder = PieceEncoder::new(self.tokenizer, self.format, self.with_text);
+                let (tokenizer, format) = (self.tokenizer, self.format);
+                let mut encoder =
+                    PieceEncoder::new(tokenizer, format, self.with_text, self.escapes);
                 let mut records = Vec::new();
                 move |(block, bytes): (usize, Vec<u8>)| {
                     records.clear();
@@ -150,7 +154,13 @@ impl Pipeline<'_> {
                                     encode::set_slot(&mut records[start..], it.slot);
                                 }
                                 _ if self.whole.is_some() => {
-                                    encode::pass_on(packed, it.slot, wording, &mut records);
+                                    encode::pass_on(
+                                        tokenizer,
+                                        packed,
+                                        it.slot,
+                                        wording,
+                                        &mut records,
+                                    );
                                 }
                                 _ => encoder.encode(packed, it.slot, wording, &mut records),
                             }

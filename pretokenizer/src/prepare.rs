@@ -12,7 +12,7 @@ use cli::{BadInput, bail_input, print};
 use shards::hash;
 use text::{Header, Template, TemplateFile};
 
-use crate::config::{self, Datamix, Source};
+use crate::config::{self, Datamix, Source, SpecialTokensInText};
 use crate::duplicates::Removal;
 use crate::filter::Filter;
 use crate::mix::{self, Divided, Plan};
@@ -58,6 +58,9 @@ impl Prepared {
         check_files(datamix)?;
         let tokenizer = load_tokenizer(datamix)?;
         let template = load_template(datamix, &tokenizer)?;
+        if datamix.special_tokens_in_text == SpecialTokensInText::Escape {
+            check_escape(datamix, &tokenizer, template.as_ref())?;
+        }
         let filter = Filter {
             min_assistant_tokens: datamix.min_assistant_tokens,
             template_may_refuse: template.is_some() && datamix.chat_template.skips,
@@ -188,6 +191,28 @@ fn load_tokenizer(datamix: &Datamix) -> anyhow::Result<text::Tokenizer> {
     }
     .context("cannot load the tokenizer")
     .bad_input()
+}
+
+/// Looks whether special strings can be left text.
+fn check_escape(
+    datamix: &Datamix,
+    tokenizer: &text::Tokenizer,
+    whole: Option<&Chosen>,
+) -> anyhow::Result<()> {
+    let why = if let Some(why) = tokenizer.cannot_encode_around() {
+        format!("`tokenizer_type: {}`: {why}", datamix.tokenizer.kind())
+    } else if datamix.chat_template.path.is_some() {
+        "`chat_template`: a conversation is encoded as a whole, and a template may change its texts"
+            .into()
+    } else if whole.is_some() {
+        "`assistant_header: untrained`: such conversations are encoded as a whole".into()
+    } else {
+        return Ok(());
+    };
+    bail_input!(
+        "`special_tokens_in_text: escape` does not go with {why}\n\
+         hint: `refuse` finds texts with special tokens, so that they can be taken out of the sources; `keep` counts them"
+    )
 }
 
 /// The template of documents that are encoded as a whole.

@@ -9,10 +9,12 @@ use serde::{Deserialize, Serialize};
 use shards::atomic::{self, AtomicFile};
 use shards::manifest;
 use shards::writer::PairWriter;
+use text::Tokenizer;
 
 use crate::assemble::Assembled;
-use crate::config::Datamix;
 use crate::config::datamix::path_of;
+use crate::config::{Datamix, SpecialTokensInText};
+use crate::filter::SpecialStrings;
 use crate::mix::Plan;
 use crate::statistics::{OfDataset, Statistics};
 
@@ -20,6 +22,8 @@ use crate::statistics::{OfDataset, Statistics};
 #[derive(Debug)]
 pub(crate) struct SplitFiles<'p> {
     plan: &'p Plan,
+    tokenizer: &'p Tokenizer,
+    refuses_special: bool,
     name: String,
     shards: PairWriter,
     json: Option<AtomicFile>,
@@ -33,7 +37,7 @@ impl<'p> SplitFiles<'p> {
     /// Begins the files in a folder, with the document at this place of the plan; they take at most so many.
     pub(crate) fn create(
         datamix: &Datamix,
-        vocab_size: u32,
+        tokenizer: &'p Tokenizer,
         plan: &'p Plan,
         first: usize,
         max_count: Option<usize>,
@@ -49,7 +53,9 @@ impl<'p> SplitFiles<'p> {
         statistics.pass_over(first);
         Ok(Self {
             plan,
-            shards: PairWriter::create(&prefix, datamix.index_kind, vocab_size)?,
+            tokenizer,
+            refuses_special: datamix.special_tokens_in_text == SpecialTokensInText::Refuse,
+            shards: PairWriter::create(&prefix, datamix.index_kind, tokenizer.vocab_size())?,
             json,
             statistics,
             max_count: max_count.unwrap_or(usize::MAX),
@@ -80,6 +86,9 @@ impl<'p> SplitFiles<'p> {
             self.n_seen += 1;
             match outcome {
                 Ok(length) => {
+                    if self.refuses_special && length.special.n > 0 {
+                        return Err(self.refusal(place, length.special));
+                    }
                     n += 1;
                     self.n_kept += 1;
                     self.statistics.count(place, |counts| counts.keep(*length));
@@ -92,6 +101,21 @@ impl<'p> SplitFiles<'p> {
             json.write_all(&assembled.json.as_bytes()[..assembled.json_ends[last]])?;
         }
         Ok(if self.is_full() { ControlFlow::Break(()) } else { ControlFlow::Continue(()) })
+    }
+
+    /// What is said of a document with special strings in its texts.
+    fn refusal(&self, place: usize, special: SpecialStrings) -> anyhow::Error {
+        let (part, _) =
+            self.plan.stretches(place..place + 1).next().expect("the document was planned");
+        let (_, document) =
+            self.plan.documents(place..place + 1).next().expect("the document was planned");
+        let (token, id) = &self.tokenizer.special_tokens()[special.first as usize];
+        cli::exit::bad_input(anyhow::anyhow!(
+            "`{}`, conversation {}: its text has `{token}`, which would become the special token {id} (`special_tokens_in_text: refuse`)\n\
+             hint: take it out of the source, or set `special_tokens_in_text: escape`, which leaves it text, or `keep`",
+            part.name,
+            document + 1
+        ))
     }
 
     /// Gives the files their names.
@@ -122,7 +146,12 @@ pub(crate) struct Finished {
 
 impl Finished {
     /// Says what came out, and writes it into the folder; `output_dir` is the folder's name as the reference prints it.
-    pub(crate) fn report(self, output_dir: &str, folder: &Path) -> anyhow::Result<manifest::Split> {
+    pub(crate) fn report(
+        self,
+        output_dir: &str,
+        folder: &Path,
+        in_text: SpecialTokensInText,
+    ) -> anyhow::Result<manifest::Split> {
         let Self { split, prefix, statistics } = self;
         let text = statistics.text(&path_of(output_dir, &prefix));
         for OfDataset { name, counts, removed, .. } in &statistics.datasets {
@@ -133,6 +162,19 @@ impl Finished {
                 print::note(format!(
                     "warning: `{name}` gives nothing to the split `{split}`: {}",
                     reasons.join(", ")
+                ));
+            }
+        }
+        for OfDataset { name, counts, .. } in &statistics.datasets {
+            let manifest::SpecialTokensInText { documents, strings } = counts.special;
+            if strings > 0 {
+                let became = match in_text {
+                    SpecialTokensInText::Escape => "stayed text",
+                    _ => "became these tokens",
+                };
+                print::note(format!(
+                    "warning: `{name}`: strings of special tokens stand in the texts of {documents} of {} documents of `{split}`, {strings} in all; they {became} (see `special_tokens_in_text`)",
+                    counts.documents
                 ));
             }
         }
@@ -147,6 +189,7 @@ impl Finished {
             skipped: (dataset.counts.refused.iter().chain(&dataset.removed))
                 .map(|(reason, n)| (reason.name().into(), *n))
                 .collect(),
+            special_tokens_in_text: dataset.counts.special,
         };
         let sources = statistics.datasets.into_iter().map(source).collect();
         Ok(manifest::Split { name: split, prefix, sources })

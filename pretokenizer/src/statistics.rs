@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::fmt::Write;
 
 use serde::{Deserialize, Serialize};
+use shards::manifest::SpecialTokensInText;
 
 use crate::filter::{Length, Reason};
 use crate::mix::Plan;
@@ -23,6 +24,8 @@ pub struct Counts {
     pub lengths: Option<(u64, u64)>,
     /// Samples that were left out, by reason.
     pub refused: BTreeMap<Reason, u64>,
+    /// Strings of special tokens in the texts of the documents.
+    pub special: SpecialTokensInText,
 }
 
 impl Counts {
@@ -34,6 +37,8 @@ impl Counts {
         self.assistant_tokens += document.assistant_tokens as u64;
         let (min, max) = self.lengths.unwrap_or((length, length));
         self.lengths = Some((min.min(length), max.max(length)));
+        self.special.documents += u64::from(document.special.n > 0);
+        self.special.strings += u64::from(document.special.n);
     }
 
     /// Counts a sample that is left out.
@@ -45,6 +50,8 @@ impl Counts {
         self.documents += other.documents;
         self.tokens += other.tokens;
         self.assistant_tokens += other.assistant_tokens;
+        self.special.documents += other.special.documents;
+        self.special.strings += other.special.strings;
         self.lengths = match (self.lengths, other.lengths) {
             (Some((a, b)), Some((c, d))) => Some((a.min(c), b.max(d))),
             (one, other) => one.or(other),

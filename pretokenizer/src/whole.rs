@@ -7,7 +7,7 @@
 use shards::{Batch, Format, Role};
 use text::{Encoder, Refusal, Rendered, Template, Tokenizer};
 
-use crate::filter::Length;
+use crate::filter::{Length, SpecialStrings};
 use crate::piece::{self, Form, Turn};
 
 /// Encodes document after document.
@@ -38,10 +38,11 @@ impl<'t> DocumentEncoder<'t> {
         }
     }
 
-    /// Encodes the document of these packed pieces.
+    /// Encodes the document of these packed pieces, in whose texts these special strings are.
     pub fn encode<'p>(
         &mut self,
         pieces: impl Iterator<Item = &'p [u8]>,
+        special: SpecialStrings,
     ) -> Result<Length, Refusal> {
         let turns: Vec<Turn<'_>> = pieces.flat_map(piece::turns).collect();
         self.rendered = if turns.iter().any(|turn| turn.form == Form::Verbatim) {
@@ -54,7 +55,7 @@ impl<'t> DocumentEncoder<'t> {
         self.roles.clear();
         self.encoder.encode_rendered(&self.rendered, &mut self.ids, &mut self.roles);
         let assistants = self.roles.iter().filter(|role| **role == Role::Assistant);
-        Ok(Length { tokens: self.ids.len(), assistant_tokens: assistants.count() })
+        Ok(Length { tokens: self.ids.len(), assistant_tokens: assistants.count(), special })
     }
 
     /// Appends the last document.

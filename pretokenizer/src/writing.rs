@@ -38,8 +38,7 @@ pub(crate) fn write_splits(
 ) -> anyhow::Result<Vec<Finished>> {
     let Work { plans, shares, datasets, store, mut streams, max_count } = work;
     let create = |(plan, share): (_, &Range<usize>)| {
-        let vocab_size = pipeline.tokenizer.vocab_size();
-        SplitFiles::create(datamix, vocab_size, plan, share.start, max_count, folder)
+        SplitFiles::create(datamix, pipeline.tokenizer, plan, share.start, max_count, folder)
     };
     let splits = plans.iter().zip(shares).map(create).collect::<anyhow::Result<Vec<_>>>()?;
     if let (Some(max), false) = (max_count, pipeline.filter.keeps_all()) {

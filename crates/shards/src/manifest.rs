@@ -102,6 +102,26 @@ pub struct Source {
     pub assistant_tokens: u64,
     /// How many of the samples did not, by reason.
     pub skipped: BTreeMap<String, u64>,
+    /// Strings of special tokens in the documents' texts; absent where there are none.
+    #[serde(default, skip_serializing_if = "SpecialTokensInText::is_none")]
+    pub special_tokens_in_text: SpecialTokensInText,
+}
+
+/// How often the texts of documents, without what a template lays around them, have the string of a special token.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct SpecialTokensInText {
+    /// How many documents have one.
+    pub documents: u64,
+    /// How many there are in all.
+    pub strings: u64,
+}
+
+impl SpecialTokensInText {
+    /// Whether there are none.
+    pub fn is_none(&self) -> bool {
+        *self == Self::default()
+    }
 }
 
 /// Why a manifest cannot be read.

@@ -1,8 +1,8 @@
 //! The ChatML template: a conversation in, its turns out, each with the role whose tokens it makes.
 //!
 //! A turn is `<|im_start|>role\ntext<|im_end|>\n`. The text stands as it is: nothing is trimmed and nothing escaped, so a
-//! special token's string inside it becomes that token. Empty system messages and empty contexts make no turn; an empty
-//! message makes an empty turn. A context's turn stands just before its message's.
+//! special token's string inside it becomes that token (but see [`crate::Encoder::encode_around`]). Empty system messages
+//! and empty contexts make no turn; an empty message makes an empty turn. A context's turn stands just before its message's.
 //!
 //! Turns are encoded one by one, and every token of a turn carries the turn's role, markers and newline included.
 

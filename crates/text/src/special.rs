@@ -3,6 +3,8 @@
 //! A text is read from the left; of all special strings the one that starts earliest is taken, among those that start
 //! there the one registered first - not the longest -, and the search goes on behind it.
 
+use std::ops::Range;
+
 use aho_corasick::{AhoCorasick, MatchKind};
 
 /// The special tokens in the order of their registration, and the automaton that finds them.
@@ -50,15 +52,34 @@ impl SpecialTokens {
         self.tokens.iter().find(|&&(_, known)| known == id).map(|(token, _)| token.as_str())
     }
 
+    /// The special strings in a text, by their places in [`SpecialTokens::tokens`].
+    pub(crate) fn find(&self, text: &str) -> impl Iterator<Item = usize> {
+        self.finder.find_iter(text).map(|found| found.pattern().as_usize())
+    }
+
     /// Cuts a text at its special strings and hands the pieces over, in order.
-    pub(crate) fn split<'t>(&self, text: &'t str, mut piece: impl FnMut(Piece<'t>)) {
+    pub(crate) fn split<'t>(&self, text: &'t str, piece: impl FnMut(Piece<'t>)) {
+        self.split_around(text, 0..0, piece);
+    }
+
+    /// The same, but nothing that reaches into these bytes of the text is special.
+    pub(crate) fn split_around<'t>(
+        &self,
+        text: &'t str,
+        plain: Range<usize>,
+        mut piece: impl FnMut(Piece<'t>),
+    ) {
+        let found = |from: usize, to: usize| {
+            let found = self.finder.find_iter(&text[from..to]);
+            found.map(move |it| (from + it.start(), from + it.end(), it.pattern().as_usize()))
+        };
         let mut start = 0;
-        for found in self.finder.find_iter(text) {
-            if start < found.start() {
-                piece(Piece::Text(&text[start..found.start()]));
+        for (from, to, token) in found(0, plain.start).chain(found(plain.end, text.len())) {
+            if start < from {
+                piece(Piece::Text(&text[start..from]));
             }
-            piece(Piece::Special(self.tokens[found.pattern().as_usize()].1));
-            start = found.end();
+            piece(Piece::Special(self.tokens[token].1));
+            start = to;
         }
         if start < text.len() {
             piece(Piece::Text(&text[start..]));
@@ -86,5 +107,20 @@ mod tests {
         check(&["a", "a"], "aa", &[Special(100), Special(100)]);
         check(&[], "a", &[Text("a")]);
         check(&["a"], "", &[]);
+    }
+
+    #[test]
+    fn what_reaches_into_the_plain_bytes_is_not_special() {
+        let tokens = SpecialTokens::new([("<a>".into(), 100)]);
+        let check = |text, plain, expected: &[Piece<'_>]| {
+            let mut pieces = Vec::new();
+            tokens.split_around(text, plain, |piece| pieces.push(piece));
+            assert_eq!(pieces, expected);
+        };
+        use Piece::{Special, Text};
+        check("<a>x<a>y<a>", 3..8, &[Special(100), Text("x<a>y"), Special(100)]);
+        check("<a>", 2..3, &[Text("<a>")]);
+        check("z<a><a>", 0..2, &[Text("z<a>"), Special(100)]);
+        check("<a>", 0..3, &[Text("<a>")]);
     }
 }

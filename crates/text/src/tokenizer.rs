@@ -10,6 +10,7 @@
 //! A text is cut at its special strings (`special`); each stretch between is encoded on its own, with its own
 //! blank in front. Nothing is put around it: no `<s>`, no `</s>`.
 
+use std::ops::Range;
 use std::path::{Path, PathBuf};
 
 use shards::Role;
@@ -18,7 +19,7 @@ use crate::decode::SentencePieceDecoder;
 use crate::ends::{RoleReader, ends};
 use crate::error::Error;
 use crate::hugging_face::{HuggingFace, HuggingFaceDecoder, Rule};
-use crate::model::Model;
+use crate::model::{Kind, Model};
 use crate::part_encoder::{PartEncoder, Parts};
 use crate::queue::QueueEncoder;
 use crate::special::{Piece, SpecialTokens};
@@ -125,6 +126,29 @@ impl Tokenizer {
     /// The id of a special token.
     pub fn special_id(&self, token: &str) -> Option<u32> {
         self.special.id(token)
+    }
+
+    /// The special strings in a text, by their places in [`Tokenizer::special_tokens`].
+    pub fn special_strings(&self, text: &str) -> impl Iterator<Item = usize> {
+        self.special.find(text)
+    }
+
+    /// Why [`Encoder::encode_around`] cannot be used; `None` if it can.
+    pub fn cannot_encode_around(&self) -> Option<String> {
+        let engine = match &self.engine {
+            Engine::SentencePiece(engine) => engine,
+            Engine::HuggingFace(_) => {
+                let library = "a `tokenizer.json` is encoded by the `tokenizers` library";
+                return Some(format!("{library}, which takes special tokens out of every text"));
+            }
+        };
+        // Merging makes ordinary pieces only.
+        let is_ordinary = |id: u32| {
+            let piece = engine.model.pieces.get(id as usize);
+            piece.is_some_and(|it| !matches!(it.kind, Kind::Control | Kind::Unknown))
+        };
+        let (token, id) = self.special.tokens().iter().find(|(_, id)| is_ordinary(*id))?;
+        Some(format!("`{token}` is an ordinary piece of the model (id {id}) as well"))
     }
 
     /// The string of an id, special tokens included; `▁` stands for a blank.
@@ -246,7 +270,23 @@ impl Encoder<'_> {
         {
             return engine.encode(text, ids);
         }
-        self.special.split(text, |piece| match piece {
+        self.encode_stretches(text, 0..0, ids);
+    }
+
+    /// Appends the ids of a text in which nothing that reaches into these bytes is special: what stands there, and next to
+    /// it as far as the nearest special strings, has the ids that SentencePiece gives to it.
+    ///
+    /// # Panics
+    ///
+    /// If [`Tokenizer::cannot_encode_around`] says why, for a `tokenizer.json`.
+    pub fn encode_around(&mut self, text: &str, plain: Range<usize>, ids: &mut Vec<u32>) {
+        let is_library = matches!(self.segments, SegmentEncoder::HuggingFace(_));
+        assert!(!is_library, "the `tokenizers` library cannot do this");
+        self.encode_stretches(text, plain, ids);
+    }
+
+    fn encode_stretches(&mut self, text: &str, plain: Range<usize>, ids: &mut Vec<u32>) {
+        self.special.split_around(text, plain, |piece| match piece {
             Piece::Special(id) => ids.push(id),
             Piece::Text(text) => match &mut self.segments {
                 SegmentEncoder::Parts(_, encoder) => encoder.encode(text, ids),

@@ -13,6 +13,7 @@ use crate::config::generic::{Chat, Instructions, PlainTexts};
 use crate::config::key::Key;
 use crate::config::section::{List, Section};
 use crate::config::sources::Source;
+use crate::config::special_tokens::SpecialTokensInText;
 
 /// What the reference ships as its `defaults`; a section of that name lies over it.
 const SHIPPED_DEFAULTS: &str = r#"
@@ -45,6 +46,8 @@ pub struct Datamix {
     pub chat_template: ChatTemplate,
     /// Special tokens to add to it, in this order.
     pub extra_tokens: Vec<String>,
+    /// What becomes of their strings in a text.
+    pub special_tokens_in_text: SpecialTokensInText,
     /// Conversations with fewer assistant tokens are left out.
     pub min_assistant_tokens: Option<usize>,
     /// Conversations that stand earlier in the same split are left out.
@@ -230,6 +233,11 @@ impl Datamix {
             tokenizer: tokenizer(&section)?,
             extra_tokens: extra_tokens(&section)?,
             chat_template: chat_template(&section)?,
+            special_tokens_in_text: section
+                .special_tokens_in_text
+                .value()
+                .copied()
+                .unwrap_or_default(),
             min_assistant_tokens: section.min_assistant_tokens.value().copied(),
             remove_duplicates: section.remove_duplicates.value().copied().unwrap_or(false),
             remove_train_in_val: section.remove_train_in_val.value().copied().unwrap_or(false),

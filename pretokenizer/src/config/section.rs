@@ -6,6 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::config::entry::Entry;
 use crate::config::key::Key;
+use crate::config::special_tokens::SpecialTokensInText;
 
 macro_rules! section {
     ($($(#[doc = $doc:literal])* $key:ident: $type:ty,)*) => {
@@ -93,6 +94,8 @@ section! {
     assistant_header: String,
     /// `stop` or `skip`: what to do with a conversation that the template refuses.
     on_template_error: String,
+    /// `keep`, `escape` or `refuse`: strings of special tokens in a text become these tokens, stay text, or stop the run.
+    special_tokens_in_text: SpecialTokensInText,
     /// `mmap`: the format of the shards.
     dataset_impl: String,
     /// Conversations with fewer assistant tokens are left out.
@@ -134,6 +137,12 @@ pub struct List(pub Vec<String>);
 impl FromFlag for List {
     fn from_flag(text: &str) -> Result<Self, String> {
         Ok(Self(text.split(',').map(String::from).collect()))
+    }
+}
+
+impl FromFlag for SpecialTokensInText {
+    fn from_flag(text: &str) -> Result<Self, String> {
+        Self::named(text)
     }
 }
 
