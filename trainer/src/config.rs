@@ -4,10 +4,16 @@
 //! between two keys is checked here too, before anything is loaded; what concerns the data and the base model is
 //! checked where those are opened. Paths are relative to the folder in which the program is started.
 
-mod groups;
+mod inputs;
+mod compute;
+mod objective;
+mod watch;
 mod settings;
 
-pub use groups::*;
+pub use compute::*;
+pub use inputs::*;
+pub use objective::*;
+pub use watch::*;
 
 use std::path::Path;
 

@@ -37,33 +37,13 @@ impl ModelFlops {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::llama_config::RopeScaling;
+    use crate::init::Preset;
 
     /// A CodeLlama's model FLOPs per token against its throughput at 100 % of a GPU's peak, in the table of published
     /// throughputs that Megatron-LM's and LLM Foundry's figures were brought to (312 * 10^12 a second for an A100).
     #[track_caller]
-    fn check(
-        [layers, hidden, inner, heads, kv_heads, vocab]: [i64; 6],
-        length: u64,
-        tokens_per_second: f64,
-    ) {
-        let config = LlamaConfig {
-            vocab_size: vocab,
-            hidden_size: hidden,
-            intermediate_size: inner,
-            num_hidden_layers: layers,
-            num_attention_heads: heads,
-            num_key_value_heads: kv_heads,
-            head_dim: 128,
-            max_position_embeddings: 16384,
-            rms_norm_eps: 1e-5,
-            rope_theta: 1e6,
-            rope_scaling: RopeScaling::Default,
-            initializer_range: 0.02,
-            bos_token_id: None,
-            eos_token_ids: Vec::new(),
-        };
-        let per_token = ModelFlops::of(&config).of_step(length, length * length) / length as f64;
+    fn check(config: &LlamaConfig, length: u64, tokens_per_second: f64) {
+        let per_token = ModelFlops::of(config).of_step(length, length * length) / length as f64;
         let found = 312e12 / per_token;
         // The table has whole tokens.
         assert!((found - tokens_per_second).abs() < 0.6, "{found} is not {tokens_per_second}");
@@ -71,9 +51,10 @@ mod tests {
 
     #[test]
     fn a_whole_gpu_gives_the_published_tokens_per_second() {
-        check([40, 5120, 13824, 40, 40, 32016], 4096, 3579.0);
-        check([40, 5120, 13824, 40, 40, 32016], 16384, 2658.0);
-        check([32, 4096, 11008, 32, 32, 32016], 4096, 6770.0);
-        check([48, 8192, 22016, 64, 8, 32000], 4096, 1417.0);
+        check(&Preset::Codellama13b.shape(), 4096, 3579.0);
+        check(&Preset::Codellama13b.shape(), 16384, 2658.0);
+        check(&Preset::Codellama7b.shape(), 4096, 6770.0);
+        let of_34b = LlamaConfig { vocab_size: 32000, ..Preset::Codellama34b.shape() };
+        check(&of_34b, 4096, 1417.0);
     }
 }

@@ -1,0 +1,167 @@
+//! The keys that say how a run computes: kinds of numbers, activations, ranks, the device. But for rounding, they change no result.
+//!
+//! What can be wrong between keys is checked in [`crate::config`]; here stands what each key is where it is left out.
+
+use std::num::NonZeroU32;
+
+use serde::{Deserialize, Serialize};
+
+/// The kind of number that the model computes in.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Precision {
+    /// 32-bit floats.
+    #[default]
+    Fp32,
+    /// bfloat16 with `f32` norms, softmax and loss.
+    Bf16,
+    /// 64-bit floats, masters and gradients too: slow, and exact enough to tell a mistake from rounding. For proofs.
+    Fp64,
+}
+
+/// How several processes, the ranks, share the work.
+#[derive(Clone, Debug, PartialEq, Deserialize, Serialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct ParallelConfig {
+    /// What is sharded over the ranks, in place of each of them having all of it.
+    pub zero: Zero,
+    /// In which kind of number gradients travel between ranks. They are added up in fp32 in any case.
+    pub reduce: Wire,
+    /// How many seconds a rank waits for the others before it gives up.
+    pub timeout: u64,
+    /// Compares each call between ranks before it starts: slow, and finds out why a run hangs.
+    pub check_calls: bool,
+}
+
+impl Default for ParallelConfig {
+    fn default() -> Self {
+        Self { zero: Zero::default(), reduce: Wire::default(), timeout: 600, check_calls: false }
+    }
+}
+
+/// What is sharded over the ranks (ZeRO's stages): each adds to the one before.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Deserialize, Serialize)]
+#[serde(try_from = "u8", into = "u8")]
+pub enum Zero {
+    /// `0`: nothing.
+    Nothing,
+    /// `1`: masters and the optimizer's state.
+    #[default]
+    State,
+    /// `2`: gradients too. They are added up over the ranks after every micro-batch: more is sent.
+    Gradients,
+    /// `3`: weights too. They are gathered for every use: more is sent still, and activations are computed again.
+    Weights,
+}
+
+impl Zero {
+    /// Whether a rank has only a part of masters and optimizer state.
+    pub fn shards_state(self) -> bool {
+        self >= Self::State
+    }
+
+    /// Whether a rank has only a part of the gradients.
+    pub fn shards_gradients(self) -> bool {
+        self >= Self::Gradients
+    }
+
+    /// Whether a rank has only a part of the weights.
+    pub fn shards_weights(self) -> bool {
+        self >= Self::Weights
+    }
+}
+
+impl TryFrom<u8> for Zero {
+    type Error = String;
+
+    fn try_from(stage: u8) -> Result<Self, String> {
+        match stage {
+            0 => Ok(Self::Nothing),
+            1 => Ok(Self::State),
+            2 => Ok(Self::Gradients),
+            3 => Ok(Self::Weights),
+            other => Err(format!("{other} is no stage of ZeRO, expected 0, 1, 2 or 3")),
+        }
+    }
+}
+
+impl From<Zero> for u8 {
+    fn from(zero: Zero) -> Self {
+        zero as u8
+    }
+}
+
+/// In which kind of number gradients travel between ranks.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Wire {
+    /// 32-bit floats.
+    #[default]
+    Fp32,
+    /// bfloat16: half the bytes. Each rank's gradient is rounded once.
+    Bf16,
+}
+
+/// Which units keep their activations for the backward pass, and which compute them again: `none`, `all`, `every_2`.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(try_from = "String", into = "String")]
+pub enum Recompute {
+    /// All keep them.
+    #[default]
+    None,
+    /// Each unit keeps what goes into it and runs again: less memory, about a third more time, the same bits.
+    All,
+    /// Every so-manieth block runs again, the others keep theirs.
+    Every(NonZeroU32),
+}
+
+impl Recompute {
+    /// Whether a unit, counted from the embedding at 0, runs again.
+    pub fn again(self, unit: usize) -> bool {
+        match self {
+            Self::None => false,
+            Self::All => true,
+            Self::Every(n) => unit.is_multiple_of(n.get() as usize),
+        }
+    }
+}
+
+impl TryFrom<String> for Recompute {
+    type Error = String;
+
+    fn try_from(text: String) -> Result<Self, String> {
+        match text.as_str() {
+            "none" => Ok(Self::None),
+            "all" => Ok(Self::All),
+            other => {
+                let n = other.strip_prefix("every_").and_then(|n| n.parse().ok());
+                n.map(Self::Every).ok_or_else(|| {
+                    format!("`{other}` is not how to recompute: expected `none`, `all` or `every_2` (or another number)")
+                })
+            }
+        }
+    }
+}
+
+impl From<Recompute> for String {
+    fn from(recompute: Recompute) -> Self {
+        match recompute {
+            Recompute::None => "none".into(),
+            Recompute::All => "all".into(),
+            Recompute::Every(n) => format!("every_{n}"),
+        }
+    }
+}
+
+/// Where the model computes.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum DeviceChoice {
+    /// The first GPU if there is one, else the CPU.
+    #[default]
+    Auto,
+    /// The CPU.
+    Cpu,
+    /// The first GPU; an error if there is none.
+    Cuda,
+}
