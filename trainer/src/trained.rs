@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, Result};
 use cli::{BadInput, Yaml, bail_input, print};
 use fs_err as fs;
-use shards::Manifest;
+use shards::{Manifest, manifest};
 use tch::{Device, Kind};
 use text::Tokenizer;
 
@@ -38,6 +38,9 @@ impl Trained {
         let config = LlamaConfig::read(&checkpoint)?;
         let run_config: Config =
             Yaml::open(&run.join("config.yaml")).and_then(|yaml| yaml.parse()).bad_input()?;
+        if let Some(remark) = another_template(&run_config) {
+            print::note(format!("warning: {remark}"));
+        }
         Ok(Self {
             tokenizer: tokenizer(&run_config, &config)?,
             run,
@@ -78,6 +81,19 @@ fn resolve(from: &Path) -> Result<(PathBuf, PathBuf)> {
             from.display()
         ),
     }
+}
+
+/// What to say of shards that were not written as ChatML, the one template that prompts and exports have.
+fn another_template(config: &Config) -> Option<String> {
+    let shards = config.data.train.parent()?;
+    let template = shards.join(manifest::CHAT_TEMPLATE);
+    template.exists().then(|| {
+        format!(
+            "this model was trained on the chat template `{}`, but prompts and exports are written as ChatML here\n\
+             hint: write prompts with that template, and put the file in place of the export's own",
+            template.display()
+        )
+    })
 }
 
 fn tokenizer(config: &Config, model: &LlamaConfig) -> Result<Option<Tokenizer>> {

@@ -270,3 +270,19 @@ fn an_answer_that_cannot_be_written_is_no_success() {
 
     fails(sample().args(["--out", "a.txt"]), 2, &["cannot be used with"]);
 }
+
+#[test]
+fn a_model_of_another_chat_template_is_not_passed_off_as_chatml() {
+    let run = trained();
+    let said = |run: &TinyRun, out: &str| {
+        let mut export = run.command("export");
+        let output = succeeds(export.args(["run", "--out", out]));
+        String::from_utf8_lossy(&output.stderr).into_owned()
+    };
+    assert!(!said(&run, "a").contains("chat template"));
+    // As `pretokenizer build` leaves it beside shards of a Jinja template.
+    shards::atomic::write(&run.path("shards/chat_template.jinja"), b"{{ messages }}").unwrap();
+    let warned = said(&run, "b");
+    let words = "warning: this model was trained on the chat template `shards/chat_template.jinja`";
+    assert!(warned.contains(words), "{warned}");
+}
