@@ -101,12 +101,17 @@ fn one(seen: &mut Seen, document: usize, tokens: &[u32], roles: &[u32], checks: 
         && known.len() == tokens.len()
         && !tokens.is_empty()
     {
-        if tokens[0] != turns.start && known.iter().all(|role| *role == Role::Context) {
+        if is_plain_text(tokens, &known, turns) {
             seen.plain_texts += 1;
         } else {
             check_turns(found, document, tokens, &known, turns);
         }
     }
+}
+
+/// Whether a document is a text that was encoded as it is: it has one role and no turn.
+fn is_plain_text(tokens: &[u32], roles: &[Role], turns: &Turns) -> bool {
+    !tokens.contains(&turns.start) && roles.iter().all(|role| *role == roles[0])
 }
 
 fn check_turns(

@@ -315,3 +315,17 @@ fn folders_of_the_reference_pass_without_a_manifest() {
     "#]]
     .assert_eq(&outcome.out);
 }
+
+#[test]
+fn texts_without_turns_may_stand_beside_conversations() {
+    let workplace =
+        Workplace::with_datasets("[joke, text: {name: books, path: books.jsonl, val_split: 0}]");
+    let row = |i| format!("{{\"joke\": \"Why {i}?\", \"explaination\": \"Because of {i}.\"}}\n");
+    workplace.write(JOKES, (0..5).map(row).collect::<String>());
+    workplace
+        .write("books.jsonl", "{\"text\": \"It was a night.\"}\n{\"text\": \"It was a day.\"}\n");
+    workplace.run(&["--configs", "a"]).ok();
+    let outcome = verify(&workplace, &["out"]);
+    assert_eq!(outcome.code, Some(0), "{}{}", outcome.out, outcome.err);
+    assert!(outcome.out.contains("2 are texts without turns"), "{}", outcome.out);
+}
