@@ -93,6 +93,17 @@ fn a_log_longer_than_a_block_is_read_whole() {
 }
 
 #[test]
+fn a_run_that_fails_ends_as_failed_with_all_that_it_wrote_until_then() {
+    let Some(python) = python() else { return };
+    let run = run(20);
+    let settings = ["--set", "optimizer.lr=1e30", "--set", "stop_after_skipped=3"];
+    fails(&mut run.train("run", &settings), 1, &["diverged"]);
+    let wandb = &read_logs(&python, &run.path("run"))["wandb"];
+    assert_eq!(wandb["exit_code"], 1);
+    assert_eq!(wandb["history"].as_array().map(Vec::len), Some(metrics(&run, "run").len()));
+}
+
+#[test]
 fn a_place_that_cannot_be_written_is_told_and_does_not_stop_the_run() {
     let run = run(8);
     // Files may grow to 512 KiB: enough for this model's checkpoints, too little for the log of 700 steps.
