@@ -1,5 +1,6 @@
 //! Many ranks as a user starts them: what a run gives, and how it ends when something happens to a rank.
 
+mod hosts;
 mod tiny_run;
 
 use std::net::TcpListener;
@@ -7,6 +8,7 @@ use std::process::{Child, Command, Output, Stdio};
 use std::time::{Duration, Instant};
 
 use fs_err as fs;
+use hosts::Hosts;
 use tch::{Kind, Tensor};
 use tiny_run::{TinyRun, fails, succeeds};
 
@@ -244,4 +246,32 @@ fn mistakes_on_the_command_line_are_told_once() {
         2,
         &["there are 3 ranks, but an update has 2 micro-batches"],
     );
+}
+
+#[test]
+fn two_hosts_make_the_run_that_two_processes_of_one_make() {
+    let Some(hosts) = Hosts::new("same") else { return };
+    let run = TinyRun::new(4, "parallel: {timeout: 60}\n");
+    succeeds(&mut launch(&run, 2, &[], "one-host", &[]));
+    for child in hosts.train(&run, "two-hosts") {
+        let output = ends(child);
+        assert!(output.status.success(), "{}", said(&output));
+    }
+    check_same(&run, 4, "one-host", "two-hosts");
+}
+
+#[test]
+fn a_cable_that_is_pulled_ends_both_hosts_within_the_timeout() {
+    let Some(hosts) = Hosts::new("pulled") else { return };
+    let run = TinyRun::new(100_000, "parallel: {timeout: 3}\n");
+    let mut children = hosts.train(&run, "run");
+    wait_for_steps(&run, "run", 2, &mut children[0]);
+    hosts.pull_the_cable();
+    for child in children {
+        let output = ends(child);
+        let text = said(&output);
+        assert_eq!(output.status.code(), Some(1), "{text}");
+        assert_eq!(text.matches("error: ").count(), 1, "{text}");
+        assert!(text.contains("in group `world`"), "{text}");
+    }
 }
