@@ -11,6 +11,7 @@ pub mod sources; // the keys that each dataset takes
 pub mod generic; // the keys of sources whose columns the datamix names, checked
 pub mod names; // the names of the datasets
 pub mod entry; // one item of `datasets`
+pub mod near_duplicates; // how near duplicates are found
 pub mod special_tokens; // what becomes of their strings in a text
 pub mod section; // one section of a file, and how sections lie over each other
 pub mod datamix; // files + sections + flags -> what is to be built

@@ -51,8 +51,12 @@ pub enum Reason {
     ChatTemplate,
     /// The same stands earlier in the split.
     Duplicate,
+    /// Much the same stands earlier in the split.
+    NearDuplicate,
     /// It is to be trained on, and stands in `val`.
     InVal,
+    /// It is to be trained on, and much the same stands in `val`.
+    NearInVal,
 }
 
 impl Reason {
@@ -63,7 +67,9 @@ impl Reason {
             Self::FewAssistantTokens => "min_assistant_tokens",
             Self::ChatTemplate => "chat_template",
             Self::Duplicate => "duplicate",
+            Self::NearDuplicate => "near_duplicate",
             Self::InVal => "in_val",
+            Self::NearInVal => "near_in_val",
         }
     }
 }

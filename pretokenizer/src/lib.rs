@@ -10,6 +10,8 @@ pub mod config; // YAML sections and flags -> a checked datamix
 pub mod source; // files -> typed rows
 pub mod sample; // a conversation, or a text
 pub mod piece; // a sample, packed
+pub mod minhash; // a piece -> a signature, from which it is seen how much of two texts is the same
+pub mod signatures; // those of all pieces
 pub mod store; // pieces, in the order in which they were read
 pub mod documents; // which samples make which document
 pub mod split; // rows -> which train and which validate
@@ -17,6 +19,7 @@ pub mod streams; // the random streams that all datasets share
 pub mod loaders; // rows -> samples, and the documents that they make
 pub mod filter; // document -> kept, or left out for a reason
 pub mod mix; // datasets -> which documents go to which split, in what order
+pub mod similar; // documents so far -> whether the next one is like one of them
 pub mod duplicates; // plans -> plans without what stands in them twice
 pub mod draws; // what is drawn for the documents of a split when they are written
 pub mod route; // the order of the output -> where each piece goes

@@ -15,11 +15,13 @@ use text::{Header, Template, TemplateFile};
 use crate::config::{self, Datamix, Source, SpecialTokensInText};
 use crate::duplicates::Removal;
 use crate::filter::Filter;
+use crate::minhash::MinHash;
 use crate::mix::{self, Divided, Plan};
 use crate::part::Part;
 use crate::pipeline::Limits;
 use crate::reading;
 use crate::scratch::Scratch;
+use crate::signatures::Signatures;
 use crate::source::Reader;
 use crate::store::{Keep, Store};
 use crate::streams::Streams;
@@ -113,15 +115,22 @@ impl Planned {
         let mut store = Store::new(keep, options.limits.store, Arc::clone(scratch));
         let removal = Removal {
             repeated: datamix.remove_duplicates,
+            near: datamix.remove_near_duplicates,
             train_in_val: datamix.remove_train_in_val,
         };
-        if removal != Removal::default() {
+        if removal.needs_fingerprints() {
             store = store.with_fingerprints();
+        }
+        if let Some(near) = removal.near {
+            let minhash = MinHash::new(near.num_perm, near.ngram);
+            let memory = options.limits.store;
+            let signatures = Signatures::new(minhash, options.threads, memory, Arc::clone(scratch));
+            store = store.with_signatures(signatures);
         }
         let mut streams = Streams::new(datamix.rng_seed);
         let datasets = reading::load(datamix, &mut reader, &mut store, &mut streams, true)?;
         let mut plans = plans(datamix, &datasets)?;
-        removal.apply(&mut plans, &datasets, store.fingerprints());
+        removal.apply(&mut plans, &datasets, &store)?;
         let shares = plans.iter().map(|plan| share(plan, &options, &datasets)).collect();
         Ok(Self { reader, store, streams, datasets, plans, shares })
     }

@@ -5,6 +5,7 @@
 
 use std::fs::File;
 use std::io;
+use std::ops::Range;
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, OnceLock};
@@ -39,6 +40,13 @@ impl std::fmt::Display for ScratchFailed {
 }
 
 impl Extent {
+    /// Some of its bytes.
+    #[must_use]
+    pub fn part(&self, bytes: Range<usize>) -> Self {
+        assert!(bytes.start <= bytes.end && bytes.end <= self.len, "a part of the stretch");
+        Self { at: self.at + bytes.start as u64, len: bytes.len() }
+    }
+
     /// Its bytes.
     #[must_use]
     pub fn len(&self) -> usize {

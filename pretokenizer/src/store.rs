@@ -8,6 +8,7 @@ use std::sync::{Arc, Mutex};
 
 use crate::piece::{Fingerprint, Piece};
 use crate::scratch::{Extent, Scratch};
+use crate::signatures::Signatures;
 
 /// Bytes of a block.
 const BLOCK: usize = 1 << 18;
@@ -64,6 +65,8 @@ pub struct Store {
     n_bytes: u64,
     /// Of all pieces, kept or not, where they are asked for.
     fingerprints: Option<Vec<Fingerprint>>,
+    /// Of all pieces, kept or not, where they are asked for.
+    signatures: Option<Signatures>,
 }
 
 #[derive(Debug)]
@@ -92,6 +95,7 @@ impl Store {
             n_pieces: 0,
             n_bytes: 0,
             fingerprints: None,
+            signatures: None,
         }
     }
 
@@ -105,6 +109,18 @@ impl Store {
     #[must_use]
     pub fn fingerprints(&self) -> &[Fingerprint] {
         self.fingerprints.as_deref().unwrap_or_default()
+    }
+
+    /// The store, making signatures of pieces to come.
+    #[must_use]
+    pub fn with_signatures(self, signatures: Signatures) -> Self {
+        Self { signatures: Some(signatures), ..self }
+    }
+
+    /// The signatures of all pieces, if they were asked for; those behind the last [`Self::close`] are not there yet.
+    #[must_use]
+    pub fn signatures(&self) -> Option<&Signatures> {
+        self.signatures.as_ref()
     }
 
     /// How many pieces there are.
@@ -123,7 +139,7 @@ impl Store {
     pub fn push(&mut self, piece: &Piece) -> anyhow::Result<()> {
         let bytes = piece.bytes();
         if !self.open.is_empty() && self.open.len() + bytes.len() > BLOCK {
-            self.close()?;
+            self.end_block()?;
         }
         let Some(n_pieces) = self.n_pieces.checked_add(1) else {
             anyhow::bail!("more than {} rows\nhint: build the datamix in several runs", u32::MAX);
@@ -133,6 +149,9 @@ impl Store {
         self.n_bytes += bytes.len() as u64;
         if let Some(fingerprints) = &mut self.fingerprints {
             fingerprints.push(Fingerprint::of([bytes]));
+        }
+        if let Some(signatures) = &mut self.signatures {
+            signatures.push(bytes)?;
         }
         if !is_kept {
             self.skipped += 1;
@@ -147,8 +166,13 @@ impl Store {
         Ok(())
     }
 
-    /// Ends the block that is being filled.
+    /// Makes all pieces readable that were pushed so far.
     pub fn close(&mut self) -> anyhow::Result<()> {
+        self.end_block()?;
+        self.signatures.as_mut().map_or(Ok(()), Signatures::make)
+    }
+
+    fn end_block(&mut self) -> anyhow::Result<()> {
         if self.open.is_empty() {
             return Ok(());
         }

@@ -90,14 +90,18 @@ fn any_limits_and_any_number_of_threads_give_the_same_bytes() {
     write_inputs();
     shards::atomic::write(Path::new("a.yaml"), DATAMIX.as_bytes()).expect("writable");
 
-    for (min_assistant_tokens, max_count) in
-        [(None, None), (None, Some(300)), (Some(700), Some(20))]
-    {
+    for (min_assistant_tokens, max_count, near_duplicates) in [
+        (None, None, None),
+        (None, Some(300), None),
+        (Some(700), Some(20), None),
+        (None, None, Some("{\"num_perm\": 16}")),
+    ] {
         let sections = Sections::read(Path::new(".")).expect("it is written above");
         let mut section = sections.merge(&["a".into()]).expect("the section is there");
         section.set("output_dir", Some("out")).expect("a key");
         let min: Option<String> = min_assistant_tokens.map(|n: usize| n.to_string());
         section.set("min_assistant_tokens", min.as_deref()).expect("a key");
+        section.set("remove_near_duplicates", near_duplicates).expect("a key");
         let datamix = Datamix::new(section).expect("a datamix");
 
         let options = |threads, limits| Options { threads, max_count, part: None, limits };

@@ -11,6 +11,7 @@ use text::Header;
 use crate::config::entry::Entry;
 use crate::config::generic::{Chat, Instructions, PlainTexts};
 use crate::config::key::Key;
+use crate::config::near_duplicates::NearDuplicates;
 use crate::config::section::{List, Section};
 use crate::config::sources::Source;
 use crate::config::special_tokens::SpecialTokensInText;
@@ -52,6 +53,8 @@ pub struct Datamix {
     pub min_assistant_tokens: Option<usize>,
     /// Conversations that stand earlier in the same split are left out.
     pub remove_duplicates: bool,
+    /// Conversations that are much like one that stands earlier in the same split are left out.
+    pub remove_near_duplicates: Option<NearDuplicates>,
     /// Conversations of `train` that stand in `val` are left out.
     pub remove_train_in_val: bool,
     /// The folder to write, as the statistics name it.
@@ -239,6 +242,7 @@ impl Datamix {
                 .copied()
                 .unwrap_or_default(),
             min_assistant_tokens: section.min_assistant_tokens.value().copied(),
+            remove_near_duplicates: remove_near_duplicates(&section)?,
             remove_duplicates: section.remove_duplicates.value().copied().unwrap_or(false),
             remove_train_in_val: section.remove_train_in_val.value().copied().unwrap_or(false),
             output_dir,
@@ -300,6 +304,11 @@ fn check_entry(entry: &Entry) -> anyhow::Result<()> {
         bail_input!("{place}: `fraction: {fraction}` of `{name}` must be above 0");
     }
     Ok(())
+}
+
+fn remove_near_duplicates(section: &Section) -> anyhow::Result<Option<NearDuplicates>> {
+    let Some(keys) = section.remove_near_duplicates.value() else { return Ok(None) };
+    keys.checked().map_err(|what| anyhow::anyhow!("`remove_near_duplicates`: {what}")).bad_input()
 }
 
 fn tokenizer(section: &Section) -> anyhow::Result<Tokenizer> {

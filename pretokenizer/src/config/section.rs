@@ -6,6 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::config::entry::Entry;
 use crate::config::key::Key;
+use crate::config::near_duplicates::RemoveNearDuplicates;
 use crate::config::special_tokens::SpecialTokensInText;
 
 macro_rules! section {
@@ -102,6 +103,8 @@ section! {
     min_assistant_tokens: usize,
     /// Conversations that stand earlier in the same split are left out, whatever source they are from.
     remove_duplicates: bool,
+    /// Conversations that are much like one that stands earlier in the same split are left out: `true`, or keys for MinHash such as `{threshold: 0.8, num_perm: 128, ngram: 5}`.
+    remove_near_duplicates: RemoveNearDuplicates,
     /// Conversations of `train` that stand in `val` are left out.
     remove_train_in_val: bool,
     /// The folder to write.
@@ -154,6 +157,15 @@ pub struct Variables(pub BTreeMap<String, serde_json::Value>);
 impl FromFlag for Variables {
     fn from_flag(text: &str) -> Result<Self, String> {
         serde_json::from_str(text).map_err(|error| format!("no JSON object: {error}"))
+    }
+}
+
+impl FromFlag for RemoveNearDuplicates {
+    fn from_flag(text: &str) -> Result<Self, String> {
+        if text.trim_start().starts_with('{') {
+            return serde_json::from_str(text).map_err(|error| error.to_string());
+        }
+        bool::from_flag(text).map(Self::On)
     }
 }
 

@@ -9,6 +9,7 @@ mod texts; // given as something else
 mod generic; // columns that the datamix names, and chat templates
 mod hub; // datasets that are fetched
 mod duplicates; // what stands in the output more than once
+mod near_duplicates; // what is much like another
 mod special_tokens; // strings of special tokens in texts
 mod output_folder; // whole, or not there
 mod parts; // built apart, merged
