@@ -10,13 +10,14 @@ use std::thread;
 
 use anyhow::Context as _;
 use cli::{Interrupted, bail_input, interrupt, print};
-use shards::atomic::{self, StagedFolder};
+use shards::atomic::{self, AtomicFile, StagedFolder};
 use shards::hash::{self, FileHash};
 use shards::manifest;
 use shards::writer::Format;
 
 use crate::ascii_json;
 use crate::config::{Datamix, SpecialTokensInText};
+use crate::ledger::{self, Ledger};
 use crate::mix::{Divided, Plan};
 use crate::part::{self, PartManifest, Whole};
 use crate::pipeline::Pipeline;
@@ -30,7 +31,7 @@ use crate::target;
 use crate::writing::{self, Work};
 
 /// Builds it all.
-pub fn build(datamix: &Datamix, options: Options) -> anyhow::Result<()> {
+pub fn build(datamix: &Datamix, options: &Options) -> anyhow::Result<()> {
     build_all(datamix, options).map_err(|error| {
         if error.is::<Interrupted>() {
             error.context(format!(
@@ -48,7 +49,7 @@ pub fn build(datamix: &Datamix, options: Options) -> anyhow::Result<()> {
     })
 }
 
-fn build_all(datamix: &Datamix, options: Options) -> anyhow::Result<()> {
+fn build_all(datamix: &Datamix, options: &Options) -> anyhow::Result<()> {
     let Prepared { target, tokenizer, template, filter } = Prepared::new(datamix, options)?;
     let folder_of_target = target.parent().unwrap_or(Path::new("."));
     let scratch = Arc::new(Scratch::new(folder_of_target));
@@ -62,7 +63,9 @@ fn build_all(datamix: &Datamix, options: Options) -> anyhow::Result<()> {
             let keep = Keep::only(used(&plans, &shares, &datasets), first.n_pieces());
             let mut second = Store::new(keep, options.limits.store, Arc::clone(&scratch));
             streams = Streams::new(datamix.rng_seed);
-            datasets = reading::load(datamix, &mut reader, &mut second, &mut streams, false)?;
+            let for_ledger = options.ledger.is_some();
+            datasets =
+                reading::load(datamix, &mut reader, &mut second, &mut streams, false, for_ledger)?;
             if (second.n_pieces(), second.n_bytes()) != (first.n_pieces(), first.n_bytes()) {
                 bail_input!("the inputs changed while they were read\nhint: run this part again");
             }
@@ -100,12 +103,29 @@ fn build_all(datamix: &Datamix, options: Options) -> anyhow::Result<()> {
             store: &store,
             streams,
             max_count: options.max_count,
+            for_ledger: options.ledger.is_some(),
         };
         let splits = writing::write_splits(datamix, &pipeline, work, folder.path())?;
         let inputs = inputs.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))?;
         anyhow::Ok((inputs, splits))
     })?;
 
+    let ledger = options.ledger.as_ref().map(|path| {
+        let outcomes: Vec<_> = splits.iter().map(|split| &split.outcomes[..]).collect();
+        let ledger = Ledger {
+            datamix,
+            datasets: &datasets,
+            plans: &plans,
+            shares: &shares,
+            outcomes: &outcomes,
+            max_count: options.max_count,
+            part: options.part,
+        };
+        // That of a part goes into its folder, and `merge` joins them under the name that was given.
+        let of_part = options.part.map(|_| folder.path().join(ledger::OF_PART));
+        ledger.write(of_part.as_ref().unwrap_or(path))
+    });
+    let ledger = ledger.transpose()?;
     let file = datamix.tokenizer.file();
     let whole = Whole {
         program: concat!(env!("CARGO_PKG_NAME"), " ", env!("CARGO_PKG_VERSION")).into(),
@@ -120,9 +140,11 @@ fn build_all(datamix: &Datamix, options: Options) -> anyhow::Result<()> {
         max_count: options.max_count,
         inputs,
         sources_read: reading::sources_read(datamix, &datasets),
+        ledger: options.ledger.as_ref().map(|path| path.display().to_string()),
     };
     match options.part {
         Some(part) => {
+            ledger.map(AtomicFile::commit).transpose()?;
             let outputs = hash::folder(folder.path())?;
             PartManifest::new(part, whole, splits, outputs).write(folder.path())?;
             interrupt::check()?;
@@ -130,7 +152,10 @@ fn build_all(datamix: &Datamix, options: Options) -> anyhow::Result<()> {
             print::note(format!("part {part} is in `{}`", target.display()));
             Ok(())
         }
-        None => finish(datamix, whole, splits, folder, &target),
+        None => {
+            finish(datamix, whole, splits, folder, &target)?;
+            Ok(ledger.map(AtomicFile::commit).transpose().map(drop)?)
+        }
     }
 }
 

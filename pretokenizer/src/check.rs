@@ -16,7 +16,7 @@ use crate::scratch::Scratch;
 use crate::store::Keep;
 
 /// The configuration, the tokenizer, the files, the sources, the splits and the folder.
-pub fn check(datamix: &Datamix, options: Options) -> anyhow::Result<String> {
+pub fn check(datamix: &Datamix, options: &Options) -> anyhow::Result<String> {
     let prepared = Prepared::new(datamix, options)?;
     // Some tables are unpacked into a file without a name; beside the output, it might need a folder of its own.
     let scratch = Arc::new(Scratch::new(&std::env::temp_dir()));
@@ -88,8 +88,8 @@ fn tell_sources(text: &mut String, datamix: &Datamix, planned: &Planned) {
         let dropped = dropped.map(|(reason, n)| (*reason, *n as u64)).collect();
         left_out(format!("`{}`, when it was read", entry.name), dropped);
         for plan in &planned.plans {
-            let removed = part(plan, i).into_iter().flat_map(|part| &part.removed);
-            let removed = removed.map(|(reason, n)| (reason.name(), *n)).collect();
+            let removed = part(plan, i).into_iter().flat_map(PlannedPart::n_removed);
+            let removed = removed.map(|(reason, n)| (reason.name(), n)).collect();
             left_out(format!("`{}`, in `{}`", entry.name, plan.split), removed);
         }
     }
@@ -116,7 +116,7 @@ fn tell_splits(text: &mut String, datamix: &Datamix, prepared: &Prepared, planne
     }
 }
 
-fn tell_folder(text: &mut String, datamix: &Datamix, prepared: &Prepared, options: Options) {
+fn tell_folder(text: &mut String, datamix: &Datamix, prepared: &Prepared, options: &Options) {
     let target = &prepared.target;
     let what = match Manifest::read(target) {
         Ok(_) => "its shards would be replaced",

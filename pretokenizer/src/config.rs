@@ -12,16 +12,17 @@ pub mod generic; // the keys of sources whose columns the datamix names, checked
 pub mod names; // the names of the datasets
 pub mod entry; // one item of `datasets`
 pub mod near_duplicates; // how near duplicates are found
-pub mod special_tokens; // what becomes of their strings in a text
+pub mod choices; // keys that are one of a few words
 pub mod section; // one section of a file, and how sections lie over each other
-pub mod datamix; // files + sections + flags -> what is to be built
+pub mod sections; // files -> their sections, laid over each other
+pub mod datamix; // the section that is left -> what is to be built
 
+pub use choices::{OnError, SpecialTokensInText};
 pub use datamix::{Datamix, Tokenizer};
 pub use entry::Entry;
 pub use key::{FileNames, Key, ValSplit};
 pub use section::Section;
 pub use sources::{Mixing, Source};
-pub use special_tokens::SpecialTokensInText;
 
 /// Every dataset name that can be built.
 pub fn dataset_names() -> impl Iterator<Item = &'static str> + Clone {

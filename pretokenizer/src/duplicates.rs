@@ -99,11 +99,11 @@ impl Removal {
                         kept.push(number);
                         continue;
                     };
-                    *part.removed.entry(reason).or_default() += 1;
+                    part.removed.push((number, reason));
                 }
                 kept.shrink_to_fit();
                 part.indices = kept;
-                for (reason, n) in &part.removed {
+                for (reason, n) in part.n_removed() {
                     let reason = reason.name();
                     print::note(format!(
                         "{}: {n} left out of `{}` ({reason})",

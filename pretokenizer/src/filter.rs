@@ -59,6 +59,15 @@ pub enum Reason {
     NearInVal,
 }
 
+/// What became of a document that was planned.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Outcome {
+    /// It stands in the shards.
+    Kept,
+    /// It does not.
+    LeftOut(Reason),
+}
+
 impl Reason {
     /// The reason as the manifest names it.
     #[must_use]

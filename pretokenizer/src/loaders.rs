@@ -8,11 +8,12 @@
 //! - One sample a row: [`Context::each`] with a function from a typed row to [`Made`]; document i is then sample i.
 //! - What draws from a stream, or gives several samples a row: [`Reader::for_each`]; what its second function makes of a
 //!   row is made in parallel, the third one takes it in order and hands it to [`Samples::push`], or the row to
-//!   [`Samples::drop_row`].
+//!   [`Samples::drop_row`]. A row that gives nothing is dropped for a reason, too: the ledger has one for each row.
 //! - Documents in another order, or of several samples each: keep numbers of samples and what decides about them (a
 //!   length, an instruction), never the texts, and give [`Documents`].
 //! - Only what cannot be decided row by row (the best of several answers, say) holds its rows: [`Reader::rows`].
 
+pub mod made; // which samples were made of which row
 pub mod coerced; // JSON values as the reference's models take them
 pub mod word_filter; // texts in which a model speaks of itself
 pub mod question_answer; // one question and one answer per row
@@ -45,12 +46,13 @@ use cli::{BadInput, Interrupted};
 use serde::de::DeserializeOwned;
 
 use crate::config::generic::{Chat, Instructions, PlainTexts};
-use crate::config::{Entry, Source, ValSplit};
+use crate::config::{Entry, OnError, Source, ValSplit};
 use crate::documents::Documents;
+use crate::loaders::made::MadeOf;
 use crate::piece::Piece;
 use crate::sample::Sample;
 use crate::scratch::ScratchFailed;
-use crate::source::{Reader, RowPlace, repository, typed};
+use crate::source::{BadRow, Reader, RowPlace, RowsRead, repository, typed};
 use crate::store::Store;
 use crate::streams::Streams;
 
@@ -96,7 +98,7 @@ impl Context<'_> {
         let samples = &mut self.samples;
         self.reader.for_each(files, typed::<T>(), make, |place, made| {
             match made {
-                Ok(piece) => drop(samples.push(&piece)?),
+                Ok(piece) => drop(samples.push(place, &piece)?),
                 Err(reason) => samples.drop_row(place, reason),
             }
             Ok(())
@@ -124,14 +126,23 @@ pub struct Samples<'a> {
     first: u32,
     bytes_before: u64,
     dropped: BTreeMap<&'static str, usize>,
+    on_error: OnError,
+    refused: RowsRead,
+    made_of: Option<MadeOf>,
 }
 
 impl<'a> Samples<'a> {
-    /// Appends to this store.
+    /// Appends to this store. `refused` takes what a loader cannot make anything of; with `made_of`, it is noted what was
+    /// made of which row.
     #[must_use]
-    pub fn new(store: &'a mut Store) -> Self {
+    pub fn new(
+        store: &'a mut Store,
+        on_error: OnError,
+        refused: RowsRead,
+        made_of: Option<MadeOf>,
+    ) -> Self {
         let (first, bytes_before) = (store.n_pieces(), store.n_bytes());
-        Self { store, first, bytes_before, dropped: BTreeMap::new() }
+        Self { store, first, bytes_before, dropped: BTreeMap::new(), on_error, refused, made_of }
     }
 
     /// How many samples there are.
@@ -146,16 +157,58 @@ impl<'a> Samples<'a> {
         self.len() == 0
     }
 
-    /// Takes a sample and tells its number in the dataset, from 0.
-    pub fn push(&mut self, sample: &Piece) -> anyhow::Result<u32> {
+    /// Takes a sample that was made of a row, and tells its number in the dataset, from 0.
+    pub fn push(&mut self, row: RowPlace<'_>, sample: &Piece) -> anyhow::Result<u32> {
+        let number = self.push_shared(sample)?;
+        self.also_of(row, number);
+        Ok(number)
+    }
+
+    /// Takes a sample that belongs to no row more than to others.
+    pub fn push_shared(&mut self, sample: &Piece) -> anyhow::Result<u32> {
         let number = self.len();
         self.store.push(sample)?;
         Ok(number)
     }
 
+    /// Notes that a sample was made of this row, too.
+    pub fn also_of(&mut self, row: RowPlace<'_>, sample: u32) {
+        if let Some(made_of) = &mut self.made_of {
+            made_of.samples.push((row.number, sample));
+        }
+    }
+
     /// Leaves out a row, or what begins with it, for a reason: this is where every such decision comes by.
-    pub fn drop_row(&mut self, _row: RowPlace<'_>, reason: &'static str) {
+    pub fn drop_row(&mut self, row: RowPlace<'_>, reason: &'static str) {
         *self.dropped.entry(reason).or_default() += 1;
+        if let Some(made_of) = &mut self.made_of {
+            made_of.dropped.push((row.number, reason));
+        }
+    }
+
+    /// Leaves out a row that cannot be used, or stops over it, as `on_error` says.
+    pub fn refuse(&mut self, row: RowPlace<'_>, error: anyhow::Error) -> anyhow::Result<()> {
+        match self.on_error {
+            OnError::Stop => Err(error.context(row.to_string())),
+            OnError::Skip => {
+                self.refused.refuse(row, BadRow::from(error));
+                Ok(())
+            }
+        }
+    }
+
+    /// Notes the name that a row has in its source, and that of the row that it belongs to.
+    pub fn name_row(&mut self, row: RowPlace<'_>, id: &str, tree: Option<&str>) {
+        if let Some(made_of) = &mut self.made_of {
+            made_of.names.push((row.number, id.into(), tree.map(Into::into)));
+        }
+    }
+
+    /// Notes the message with which a sample ends.
+    pub fn name_last_message(&mut self, sample: u32, id: &str) {
+        if let Some(made_of) = &mut self.made_of {
+            made_of.last_messages.push((sample, id.into()));
+        }
     }
 }
 
@@ -176,6 +229,8 @@ pub struct Loaded {
     pub pieces: Range<u32>,
     /// How many bytes they have.
     pub n_bytes: u64,
+    /// What became of which row, where a ledger is asked for.
+    pub made_of: Option<MadeOf>,
 }
 
 /// How documents are divided between training and validation.
@@ -198,6 +253,7 @@ impl Loaded {
             dropped: BTreeMap::new(),
             pieces: 0..0,
             n_bytes: 0,
+            made_of: None,
         }
     }
 
@@ -278,10 +334,15 @@ pub fn load(entry: &Entry, mut context: Context<'_>) -> anyhow::Result<Loaded> {
         }
         Err(error).with_context(|| format!("{}: `{}`", entry.place, entry.name)).bad_input()
     })?;
-    let Samples { store, first, bytes_before, dropped } = context.samples;
+    let Samples { store, first, bytes_before, mut dropped, refused, made_of, .. } = context.samples;
     loaded.pieces = first..store.n_pieces();
     loaded.n_bytes = store.n_bytes() - bytes_before;
+    let read = context.reader.end();
+    for (reason, n) in read.refused.into_iter().chain(refused.refused) {
+        *dropped.entry(reason).or_default() += n;
+    }
     loaded.dropped = dropped;
+    loaded.made_of = made_of.map(|made_of| made_of.of_rows(read.list, refused.list));
     Ok(loaded)
 }
 

@@ -13,6 +13,7 @@ use shards::manifest::CHAT_TEMPLATE;
 use shards::writer::PairWriter;
 
 use crate::config::{SpecialTokensInText, datamix};
+use crate::ledger;
 use crate::part::{FILE_NAME, PartManifest, Whole};
 use crate::split_files::Finished;
 use crate::target;
@@ -53,6 +54,8 @@ pub fn merge(paths: &[PathBuf], output_dir: Option<&str>) -> anyhow::Result<()> 
         let finished = join(&parts, split, kind, folder.path())?;
         splits.push(finished.report(&output_dir, folder.path(), in_text)?);
     }
+    let ledger = whole.ledger.as_ref().map(|path| join_ledgers(&parts, Path::new(path)));
+    let ledger = ledger.transpose()?;
     let whole = Whole { config, ..whole.clone() };
     let manifest = whole.manifest(splits, hash::folder(folder.path())?);
     manifest.write(folder.path())?;
@@ -61,7 +64,7 @@ pub fn merge(paths: &[PathBuf], output_dir: Option<&str>) -> anyhow::Result<()> 
     if manifest.config["compress"] == true {
         target::compress(&output_dir, &target, &manifest)?;
     }
-    Ok(())
+    Ok(ledger.map(AtomicFile::commit).transpose().map(drop)?)
 }
 
 type Parts = Vec<(PathBuf, PartManifest)>;
@@ -162,6 +165,20 @@ fn check(parts: &Parts) -> anyhow::Result<()> {
     }
     progress.finish();
     Ok(())
+}
+
+/// The ledger of the whole; of each part it must be known how many documents stand before its own.
+fn join_ledgers(parts: &Parts, path: &Path) -> anyhow::Result<AtomicFile> {
+    let mut before: Vec<(&str, u64)> =
+        parts[0].1.splits.iter().map(|split| (split.split.as_str(), 0)).collect();
+    let mut of_parts = Vec::new();
+    for (folder, part) in parts {
+        of_parts.push((folder.as_path(), before.clone()));
+        for ((_, n), split) in before.iter_mut().zip(&part.splits) {
+            *n += split.statistics.datasets.iter().map(|it| it.counts.documents).sum::<u64>();
+        }
+    }
+    ledger::join(&of_parts, path)
 }
 
 /// Writes a split from what all parts have of it.

@@ -24,6 +24,8 @@ pub struct Divided {
     pub loaded: Loaded,
     train: Part,
     val: Option<Part>,
+    /// What `eval_size` took from `val`.
+    cut: Indices,
 }
 
 #[derive(Debug, Clone)]
@@ -54,8 +56,8 @@ pub struct PlannedPart {
     pub fraction: f64,
     /// Which of the dataset's documents, in order.
     pub indices: Indices,
-    /// How many were taken out since, by reason.
-    pub removed: BTreeMap<Reason, u64>,
+    /// Which of them were taken out since, and why.
+    pub removed: Vec<(u32, Reason)>,
 }
 
 impl Divided {
@@ -63,6 +65,36 @@ impl Divided {
     #[must_use]
     pub fn n_train(&self) -> usize {
         self.train.indices.len()
+    }
+
+    /// The documents to train on, before `fraction` and `size`.
+    #[must_use]
+    pub fn train(&self) -> &[u32] {
+        &self.train.indices
+    }
+
+    /// The documents to validate on, after `max_val_set` and `eval_size`.
+    #[must_use]
+    pub fn val(&self) -> &[u32] {
+        self.val.as_ref().map_or(&[], |val| &val.indices)
+    }
+
+    /// The documents that `eval_size` has taken from those.
+    #[must_use]
+    pub fn cut_by_eval_size(&self) -> &[u32] {
+        &self.cut
+    }
+}
+
+impl PlannedPart {
+    /// How many documents were taken out, by reason.
+    #[must_use]
+    pub fn n_removed(&self) -> BTreeMap<Reason, u64> {
+        let mut counts = BTreeMap::new();
+        for (_, reason) in &self.removed {
+            *counts.entry(*reason).or_default() += 1;
+        }
+        counts
     }
 }
 
@@ -140,6 +172,7 @@ pub fn divide(
             (part(train), Some(part(val)))
         }
     };
+    let mut cut = Vec::new();
     let val = val.map(|mut val| {
         if let Some(max) = mixing.max_val_set
             && val.indices.len() > max
@@ -149,12 +182,12 @@ pub fn divide(
             val.label.clone_from(&subset);
         }
         if let Some(eval_size) = eval_size {
-            val.indices.truncate(eval_size);
+            cut = val.indices.split_off(eval_size.min(val.indices.len()));
             val.label = subset;
         }
         val
     });
-    Ok(Divided { loaded, train, val })
+    Ok(Divided { loaded, train, val, cut })
 }
 
 /// The split to train on: every dataset in order, sub-sampled where the datamix says so.
@@ -180,7 +213,7 @@ pub fn train(datamix: &Datamix, datasets: &[Divided]) -> anyhow::Result<Plan> {
             label,
             fraction,
             indices,
-            removed: BTreeMap::new(),
+            removed: Vec::new(),
         });
     }
     Ok(Plan { split: "train", parts })
@@ -197,7 +230,7 @@ pub fn val(datamix: &Datamix, datasets: &[Divided]) -> (Plan, Vec<String>) {
         let Some(Part { label, indices }) = divided.val.clone() else { continue };
         let name = entry.name.clone();
         let part =
-            PlannedPart { dataset, name, label, fraction: 1.0, indices, removed: BTreeMap::new() };
+            PlannedPart { dataset, name, label, fraction: 1.0, indices, removed: Vec::new() };
         match parts.iter_mut().find(|it| it.name == part.name) {
             Some(earlier) => {
                 repeated.push(part.name.clone());

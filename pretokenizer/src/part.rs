@@ -22,7 +22,7 @@ use crate::split_files::Finished;
 pub const FILE_NAME: &str = "part.json";
 
 /// The version of the format that this code writes and reads.
-const VERSION: u32 = 1;
+const VERSION: u32 = 2;
 
 /// Part `number` of `of`, counted from 1.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -119,6 +119,8 @@ pub(crate) struct Whole {
     pub(crate) max_count: Option<usize>,
     pub(crate) inputs: Vec<FileHash>,
     pub(crate) sources_read: Vec<manifest::SourceRead>,
+    /// The file that is to be the ledger.
+    pub(crate) ledger: Option<String>,
 }
 
 impl Whole {
@@ -144,10 +146,12 @@ impl Whole {
 
     /// What differs from another part's, in a word; `None` if they belong together.
     pub(crate) fn differs_in(&self, other: &Self) -> Option<&'static str> {
-        let Self { program, tokenizer, template, config, max_count, inputs, sources_read } = self;
+        let Self { program, tokenizer, template, config, max_count, inputs, sources_read, ledger } =
+            self;
         let differences = [
             ("configuration", *config != other.config),
             ("`--max_count`", *max_count != other.max_count),
+            ("`--ledger`", *ledger != other.ledger),
             ("tokenizer", *tokenizer != other.tokenizer),
             ("template", *template != other.template),
             ("inputs", *inputs != other.inputs || *sources_read != other.sources_read),

@@ -28,7 +28,7 @@ use crate::streams::Streams;
 use crate::target;
 
 /// What is not part of the datamix.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone)]
 pub struct Options {
     /// Threads that parse and encode; the output is the same for any number.
     pub threads: usize,
@@ -38,6 +38,8 @@ pub struct Options {
     pub part: Option<Part>,
     /// How much stays in memory; the output is the same for any limits.
     pub limits: Limits,
+    /// Where to say of every row what became of it.
+    pub ledger: Option<PathBuf>,
 }
 
 /// What the documents are encoded with, and where they go.
@@ -54,8 +56,11 @@ pub(crate) struct Prepared {
 
 impl Prepared {
     /// Checks all that costs little, before the datasets are read.
-    pub(crate) fn new(datamix: &Datamix, options: Options) -> anyhow::Result<Self> {
+    pub(crate) fn new(datamix: &Datamix, options: &Options) -> anyhow::Result<Self> {
         let target = target::checked(&datamix.output_dir, &datamix.filename_prefix)?;
+        if let Some(path) = &options.ledger {
+            check_ledger(path)?;
+        }
         let target = options.part.map_or(target.clone(), |part| part.folder(&target));
         check_files(datamix)?;
         let tokenizer = load_tokenizer(datamix)?;
@@ -107,11 +112,13 @@ impl Planned {
     /// Reads all datasets, keeping so much of them, and plans the splits.
     pub(crate) fn new(
         datamix: &Datamix,
-        options: Options,
+        options: &Options,
         keep: Keep,
         scratch: &Arc<Scratch>,
     ) -> anyhow::Result<Self> {
-        let mut reader = Reader::new(options.threads, Arc::clone(scratch));
+        let mut reader = Reader::new(options.threads, datamix.on_error, Arc::clone(scratch));
+        // A part reads all files again, and notes then what became of the rows.
+        let for_ledger = options.ledger.is_some() && options.part.is_none();
         let mut store = Store::new(keep, options.limits.store, Arc::clone(scratch));
         let removal = Removal {
             repeated: datamix.remove_duplicates,
@@ -128,10 +135,11 @@ impl Planned {
             store = store.with_signatures(signatures);
         }
         let mut streams = Streams::new(datamix.rng_seed);
-        let datasets = reading::load(datamix, &mut reader, &mut store, &mut streams, true)?;
+        let datasets =
+            reading::load(datamix, &mut reader, &mut store, &mut streams, true, for_ledger)?;
         let mut plans = plans(datamix, &datasets)?;
         removal.apply(&mut plans, &datasets, &store)?;
-        let shares = plans.iter().map(|plan| share(plan, &options, &datasets)).collect();
+        let shares = plans.iter().map(|plan| share(plan, options, &datasets)).collect();
         Ok(Self { reader, store, streams, datasets, plans, shares })
     }
 }
@@ -160,6 +168,22 @@ fn share(plan: &Plan, options: &Options, datasets: &[Divided]) -> Range<usize> {
         None => 0..n,
         Some(part) => part.share(plan, n, datasets),
     }
+}
+
+/// Looks whether the ledger can be written where it is to be.
+fn check_ledger(path: &Path) -> anyhow::Result<()> {
+    let folder = path.parent().filter(|it| !it.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    let given = path.display();
+    if path.is_dir() {
+        bail_input!("`--ledger {given}`: this is a folder\nhint: give the path of a file in it");
+    }
+    if !folder.is_dir() {
+        bail_input!(
+            "`--ledger {given}`: there is no folder `{}`\nhint: make it, or give another path",
+            folder.display()
+        );
+    }
+    Ok(())
 }
 
 /// Looks for the files that the datamix names, before any of them costs time.

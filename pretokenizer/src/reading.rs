@@ -6,19 +6,22 @@ use shards::hash::FileHash;
 use shards::manifest;
 
 use crate::config::{Datamix, Entry};
+use crate::loaders::made::MadeOf;
 use crate::loaders::{self, Context, Samples};
 use crate::mix::{self, Divided};
-use crate::source::Reader;
+use crate::source::{Reader, RowsRead};
 use crate::store::Store;
 use crate::streams::Streams;
 
-/// Loads all datasets, in order: they share random streams. Remarks are made the first time only.
+/// Loads all datasets, in order: they share random streams. Remarks are made the first time only; with `for_ledger`, it is
+/// noted what was made of which row.
 pub(crate) fn load(
     datamix: &Datamix,
     reader: &mut Reader,
     store: &mut Store,
     streams: &mut Streams,
     is_first: bool,
+    for_ledger: bool,
 ) -> anyhow::Result<Vec<Divided>> {
     let entries: Vec<_> = datamix.entries().collect();
     let label = if is_first { "loading" } else { "loading again" };
@@ -28,7 +31,10 @@ pub(crate) fn load(
         let mixing = entry.source.mixing();
         let data_path = mixing.data_path.as_ref().unwrap_or(&datamix.cache_dir).into();
         let val_split = mix::val_split(&mixing);
-        let samples = Samples::new(store);
+        let rows = || RowsRead::new(for_ledger, !is_first);
+        reader.begin(rows());
+        let made_of = for_ledger.then(MadeOf::default);
+        let samples = Samples::new(store, datamix.on_error, rows(), made_of);
         let context = Context { reader, streams, samples, data_path, val_split, is_first };
         let loaded = loaders::load(entry, context)?;
         let says = |line: String| {

@@ -14,7 +14,7 @@ use text::Tokenizer;
 use crate::assemble::Assembled;
 use crate::config::datamix::path_of;
 use crate::config::{Datamix, SpecialTokensInText};
-use crate::filter::SpecialStrings;
+use crate::filter::{Outcome, SpecialStrings};
 use crate::mix::Plan;
 use crate::statistics::{OfDataset, Statistics};
 
@@ -31,16 +31,19 @@ pub(crate) struct SplitFiles<'p> {
     max_count: usize,
     n_kept: usize,
     n_seen: usize,
+    outcomes: Option<Vec<Outcome>>,
 }
 
 impl<'p> SplitFiles<'p> {
-    /// Begins the files in a folder, with the document at this place of the plan; they take at most so many.
+    /// Begins the files in a folder, with the document at this place of the plan; they take at most so many. For a ledger, it
+    /// is noted what becomes of each.
     pub(crate) fn create(
         datamix: &Datamix,
         tokenizer: &'p Tokenizer,
         plan: &'p Plan,
         first: usize,
         max_count: Option<usize>,
+        for_ledger: bool,
         folder: &Path,
     ) -> anyhow::Result<Self> {
         let name = format!("{}-{}", datamix.filename_prefix, plan.split);
@@ -61,6 +64,7 @@ impl<'p> SplitFiles<'p> {
             max_count: max_count.unwrap_or(usize::MAX),
             n_kept: 0,
             n_seen: first,
+            outcomes: for_ledger.then(Vec::new),
             name,
         })
     }
@@ -84,6 +88,12 @@ impl<'p> SplitFiles<'p> {
             }
             let place = self.n_seen;
             self.n_seen += 1;
+            if let Some(outcomes) = &mut self.outcomes {
+                outcomes.push(match outcome {
+                    Ok(_) => Outcome::Kept,
+                    Err(reason) => Outcome::LeftOut(*reason),
+                });
+            }
             match outcome {
                 Ok(length) => {
                     if self.refuses_special && length.special.n > 0 {
@@ -128,6 +138,7 @@ impl<'p> SplitFiles<'p> {
             split: self.plan.split.into(),
             prefix: self.name,
             statistics: self.statistics,
+            outcomes: self.outcomes.unwrap_or_default(),
         })
     }
 }
@@ -142,6 +153,9 @@ pub(crate) struct Finished {
     pub(crate) prefix: String,
     /// What was counted.
     pub(crate) statistics: Statistics,
+    /// What became of the documents, one after the other, where a ledger is asked for.
+    #[serde(skip)]
+    pub(crate) outcomes: Vec<Outcome>,
 }
 
 impl Finished {
@@ -152,7 +166,7 @@ impl Finished {
         folder: &Path,
         in_text: SpecialTokensInText,
     ) -> anyhow::Result<manifest::Split> {
-        let Self { split, prefix, statistics } = self;
+        let Self { split, prefix, statistics, .. } = self;
         let text = statistics.text(&path_of(output_dir, &prefix));
         for OfDataset { name, counts, removed, .. } in &statistics.datasets {
             let mut refused = counts.refused.iter().chain(removed).peekable();

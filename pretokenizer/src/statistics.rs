@@ -111,7 +111,7 @@ impl Statistics {
             name: part.name.clone(),
             label: part.label.clone(),
             samples: part.indices.len(),
-            removed: part.removed.clone(),
+            removed: part.n_removed(),
             fraction: part.fraction,
             counts: Counts::default(),
             booked: Counts::default(),

@@ -27,6 +27,8 @@ pub(crate) struct Work<'a> {
     pub(crate) streams: Streams,
     /// At most so many documents in each split.
     pub(crate) max_count: Option<usize>,
+    /// Whether it is noted what becomes of each document.
+    pub(crate) for_ledger: bool,
 }
 
 /// Writes the shards of all splits into a folder.
@@ -36,9 +38,10 @@ pub(crate) fn write_splits(
     work: Work<'_>,
     folder: &Path,
 ) -> anyhow::Result<Vec<Finished>> {
-    let Work { plans, shares, datasets, store, mut streams, max_count } = work;
+    let Work { plans, shares, datasets, store, mut streams, max_count, for_ledger } = work;
     let create = |(plan, share): (_, &Range<usize>)| {
-        SplitFiles::create(datamix, pipeline.tokenizer, plan, share.start, max_count, folder)
+        let (tokenizer, first) = (pipeline.tokenizer, share.start);
+        SplitFiles::create(datamix, tokenizer, plan, first, max_count, for_ledger, folder)
     };
     let splits = plans.iter().zip(shares).map(create).collect::<anyhow::Result<Vec<_>>>()?;
     if let (Some(max), false) = (max_count, pipeline.filter.keeps_all()) {

@@ -8,7 +8,7 @@ use std::path::Path;
 use fs_err as fs;
 use pretokenizer::build;
 use pretokenizer::config::Datamix;
-use pretokenizer::config::datamix::Sections;
+use pretokenizer::config::sections::Sections;
 use pretokenizer::pipeline::Limits;
 use pretokenizer::prepare::Options;
 use serde_json::json;
@@ -69,7 +69,7 @@ fn write_inputs() {
     );
 }
 
-fn built(datamix: &Datamix, options: Options) -> BTreeMap<String, Vec<u8>> {
+fn built(datamix: &Datamix, options: &Options) -> BTreeMap<String, Vec<u8>> {
     build::build(datamix, options).expect("the datamix can be built");
     let mut files = BTreeMap::new();
     for entry in fs::read_dir("out").expect("it was written") {
@@ -104,14 +104,15 @@ fn any_limits_and_any_number_of_threads_give_the_same_bytes() {
         section.set("remove_near_duplicates", near_duplicates).expect("a key");
         let datamix = Datamix::new(section).expect("a datamix");
 
-        let options = |threads, limits| Options { threads, max_count, part: None, limits };
-        let expected = built(&datamix, options(1, Limits::default()));
+        let options =
+            |threads, limits| Options { threads, max_count, part: None, limits, ledger: None };
+        let expected = built(&datamix, &options(1, Limits::default()));
         assert_eq!(expected.len(), 14);
         for (threads, limits) in [
             (4, Limits { store: 0, buckets: 0, bucket: 1 }),
             (2, Limits { store: 300_000, buckets: 50_000, bucket: 10_000 }),
         ] {
-            let found = built(&datamix, options(threads, limits));
+            let found = built(&datamix, &options(threads, limits));
             assert!(found.keys().eq(expected.keys()));
             for (name, bytes) in &expected {
                 assert!(

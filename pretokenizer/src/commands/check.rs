@@ -15,6 +15,6 @@ pub(crate) fn parser() -> Command {
 /// Prints what there is.
 pub(crate) fn run(flags: &ArgMatches) -> anyhow::Result<()> {
     let datamix = datamix_flags::datamix(flags)?;
-    print::result(check::check(&datamix, run_flags::options(flags))?)?;
+    print::result(check::check(&datamix, &run_flags::options(flags))?)?;
     Ok(())
 }

@@ -6,8 +6,8 @@ use std::path::{Path, PathBuf};
 use clap::{Arg, ArgAction, ArgMatches, value_parser};
 use cli::bail_input;
 use pretokenizer::config::Datamix;
-use pretokenizer::config::datamix::Sections;
 use pretokenizer::config::section::OVERRIDABLE;
+use pretokenizer::config::sections::Sections;
 
 /// The keys that are flags without a value.
 const SWITCHES: [&str; 2] = ["write_json", "compress"];

@@ -49,5 +49,6 @@ pub(crate) fn options(flags: &ArgMatches) -> Options {
         max_count: max_count.map(|n| usize::try_from(*n).unwrap_or(usize::MAX)),
         part: flags.get_one::<Part>("part").copied(),
         limits: Limits::default(),
+        ledger: None,
     }
 }

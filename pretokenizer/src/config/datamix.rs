@@ -1,30 +1,20 @@
-//! Files + sections + flags -> what is to be built, checked.
+//! A section, all others and the flags laid over it -> what is to be built, checked.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use chrono::NaiveDate;
-use cli::{BadInput, Yaml, bail_input, print, suggest};
+use cli::{BadInput, bail_input, suggest};
 use shards::layout::IndexKind;
 use text::Header;
 
+use crate::config::choices::{OnError, SpecialTokensInText};
 use crate::config::entry::Entry;
 use crate::config::generic::{Chat, Instructions, PlainTexts};
 use crate::config::key::Key;
 use crate::config::near_duplicates::NearDuplicates;
 use crate::config::section::{List, Section};
 use crate::config::sources::Source;
-use crate::config::special_tokens::SpecialTokensInText;
-
-/// What the reference ships as its `defaults`; a section of that name lies over it.
-const SHIPPED_DEFAULTS: &str = r#"
-rng_seed: 42
-cache_dir: .cache
-datasets_extra: []
-vocab_extra_ids_list: "<|im_start|>,<|im_end|>"
-dataset_impl: mmap
-output_dir_suffix: ""
-"#;
 
 /// What is to be built.
 #[derive(Debug, Clone)]
@@ -49,6 +39,8 @@ pub struct Datamix {
     pub extra_tokens: Vec<String>,
     /// What becomes of their strings in a text.
     pub special_tokens_in_text: SpecialTokensInText,
+    /// What becomes of rows that cannot be read.
+    pub on_error: OnError,
     /// Conversations with fewer assistant tokens are left out.
     pub min_assistant_tokens: Option<usize>,
     /// Conversations that stand earlier in the same split are left out.
@@ -117,86 +109,6 @@ impl Tokenizer {
     }
 }
 
-/// Every section of every `*.yaml` below a folder.
-#[derive(Debug, Default)]
-pub struct Sections(BTreeMap<String, (String, Option<Section>)>);
-
-impl Sections {
-    /// Reads and checks all files, in the order of their names; of two sections with one name the later one counts.
-    pub fn read(folder: &Path) -> anyhow::Result<Self> {
-        if !folder.is_dir() {
-            bail_input!(
-                "{}: there is no such folder with configurations\n\
-                 hint: name it with `--config-dir`; else `configs/datamix` or `configs` below the working folder is taken",
-                folder.display()
-            );
-        }
-        let mut files = Vec::new();
-        find_yaml(folder, &mut files)?;
-        if files.is_empty() {
-            bail_input!(
-                "{}: there is no `*.yaml` file below this folder\nhint: name another one with `--config-dir`",
-                folder.display()
-            );
-        }
-        files.sort();
-        let mut sections = Self::default();
-        for file in files {
-            sections.add(&Yaml::open(&file).bad_input()?)?;
-        }
-        Ok(sections)
-    }
-
-    fn add(&mut self, yaml: &Yaml) -> anyhow::Result<()> {
-        let file: Option<BTreeMap<String, Option<Section>>> = yaml.parse().bad_input()?;
-        for (name, mut section) in file.unwrap_or_default() {
-            for entry in section.iter_mut().flat_map(Section::entries_mut) {
-                entry.locate(yaml).bad_input()?;
-            }
-            let here = yaml.name().to_string();
-            if let Some((there, _)) = self.0.insert(name.clone(), (here.clone(), section)) {
-                print::note(format!(
-                    "warning: section `{name}` stands in {there} and in {here}; the latter counts"
-                ));
-            }
-        }
-        Ok(())
-    }
-
-    /// `defaults` with the named sections over it, in their order.
-    pub fn merge(&self, names: &[String]) -> anyhow::Result<Section> {
-        let mut merged: Section =
-            Yaml::from_text("shipped defaults", SHIPPED_DEFAULTS).parse().bad_input()?;
-        if let Some((_, Some(defaults))) = self.0.get("defaults") {
-            merged.overlay(defaults);
-        }
-        for name in names {
-            match self.0.get(name) {
-                Some((_, Some(section))) => merged.overlay(section),
-                Some((file, None)) => bail_input!("{file}: the section `{name}` is empty"),
-                None => {
-                    let known = self.0.keys().map(String::as_str);
-                    let hint = suggest::hint(name, known, "the sections there are");
-                    bail_input!("section `{name}` stands in no configuration file\nhint: {hint}");
-                }
-            }
-        }
-        Ok(merged)
-    }
-}
-
-fn find_yaml(folder: &Path, found: &mut Vec<PathBuf>) -> anyhow::Result<()> {
-    for entry in fs_err::read_dir(folder).bad_input()? {
-        let path = entry.bad_input()?.path();
-        if path.is_dir() {
-            find_yaml(&path, found)?;
-        } else if path.extension().is_some_and(|it| it == "yaml") {
-            found.push(path);
-        }
-    }
-    Ok(())
-}
-
 impl Datamix {
     /// Checks the keys that all sections and flags together give.
     pub fn new(section: Section) -> anyhow::Result<Self> {
@@ -241,6 +153,7 @@ impl Datamix {
                 .value()
                 .copied()
                 .unwrap_or_default(),
+            on_error: section.on_error.value().copied().unwrap_or_default(),
             min_assistant_tokens: section.min_assistant_tokens.value().copied(),
             remove_near_duplicates: remove_near_duplicates(&section)?,
             remove_duplicates: section.remove_duplicates.value().copied().unwrap_or(false),
@@ -401,9 +314,11 @@ fn normalise(path: &str) -> String {
 
 #[cfg(test)]
 mod tests {
+    use cli::Yaml;
     use expect_test::{Expect, expect};
 
     use super::*;
+    use crate::config::sections::Sections;
 
     #[track_caller]
     fn check_error(yaml: &str, expected: &Expect) {
@@ -502,16 +417,6 @@ mod tests {
             hint: did you mean `aa`?"#]],
         );
         check_error("a:\n", &expect!["mix.yaml: the section `a` is empty"]);
-    }
-
-    #[test]
-    fn later_sections_replace_whole_values_and_null_takes_them_away() {
-        let mut sections = Sections::default();
-        let yaml = "defaults: {rng_seed: 1, cache_dir: c}\na: {datasets: [joke], eval_size: 3}\nb: {datasets: [soda, MegaCode2: {fraction: 0.5}], eval_size: , rng_seed: 2}\n";
-        sections.add(&Yaml::from_text("mix.yaml", yaml)).unwrap();
-        let merged = sections.merge(&["a".into(), "b".into()]).unwrap();
-        let json = serde_json::to_string(&merged).unwrap();
-        expect![[r#"{"datasets":[{"soda":{}},{"MegaCode2":{"fraction":0.5}}],"datasets_extra":[],"rng_seed":2,"cache_dir":"c","eval_size":null,"vocab_extra_ids_list":"<|im_start|>,<|im_end|>","dataset_impl":"mmap","output_dir_suffix":""}"#]].assert_eq(&json);
     }
 
     #[test]

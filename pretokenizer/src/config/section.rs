@@ -4,10 +4,10 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
+use crate::config::choices::{OnError, SpecialTokensInText};
 use crate::config::entry::Entry;
 use crate::config::key::Key;
 use crate::config::near_duplicates::RemoveNearDuplicates;
-use crate::config::special_tokens::SpecialTokensInText;
 
 macro_rules! section {
     ($($(#[doc = $doc:literal])* $key:ident: $type:ty,)*) => {
@@ -97,6 +97,8 @@ section! {
     on_template_error: String,
     /// `keep`, `escape` or `refuse`: strings of special tokens in a text become these tokens, stay text, or stop the run.
     special_tokens_in_text: SpecialTokensInText,
+    /// `stop` or `skip`: what to do with a row that cannot be read.
+    on_error: OnError,
     /// `mmap`: the format of the shards.
     dataset_impl: String,
     /// Conversations with fewer assistant tokens are left out.
@@ -144,6 +146,12 @@ impl FromFlag for List {
 }
 
 impl FromFlag for SpecialTokensInText {
+    fn from_flag(text: &str) -> Result<Self, String> {
+        Self::named(text)
+    }
+}
+
+impl FromFlag for OnError {
     fn from_flag(text: &str) -> Result<Self, String> {
         Self::named(text)
     }

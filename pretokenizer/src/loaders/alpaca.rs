@@ -34,7 +34,7 @@ pub(crate) fn load(name: &str, keys: &Alpaca, context: &mut Context<'_>) -> anyh
     let mut samples = Vec::new();
     context.reader.for_each(&files, typed(), piece, |place, piece| {
         match piece {
-            Some(piece) => samples.push(Some(context.samples.push(&piece)?)),
+            Some(piece) => samples.push(Some(context.samples.push(place, &piece)?)),
             None => {
                 context.samples.drop_row(place, "word filter");
                 samples.push(None);
@@ -55,7 +55,7 @@ pub(crate) fn load(name: &str, keys: &Alpaca, context: &mut Context<'_>) -> anyh
 /// `alpaca_gpt4`: the separator before an input is drawn at random.
 pub(crate) fn gpt4(context: &mut Context<'_>) -> anyhow::Result<Loaded> {
     let files = context.files("teknium/GPT4-LLM-Cleaned", None, "train")?;
-    context.reader.for_each(&files, typed(), Ok, |_, row: Row| {
+    context.reader.for_each(&files, typed(), Ok, |place, row: Row| {
         let input = row.input.to_lowercase();
         let says_nothing = ["no input", "noinput", "n/a"].iter().any(|it| input.contains(it));
         let question = if says_nothing || row.instruction.to_lowercase().contains(&input) {
@@ -64,7 +64,8 @@ pub(crate) fn gpt4(context: &mut Context<'_>) -> anyhow::Result<Loaded> {
             let separator = *context.streams.choice(&["\n", "\n\n", " "]);
             row.instruction + separator + &row.input
         };
-        context.samples.push(&Sample::dialogue([(question, row.output)]).into())?;
+        let sample = Sample::dialogue([(question, row.output)]);
+        context.samples.push(place, &sample.into())?;
         Ok(())
     })?;
     Ok(Loaded::whole("AlpacaGpt4"))

@@ -36,10 +36,10 @@ pub(crate) fn load(keys: &DolphinMix, context: &mut Context<'_>) -> anyhow::Resu
     };
     let mut instructions: HashMap<String, usize> = HashMap::new();
     let mut rows = Vec::new();
-    context.reader.for_each(&files, typed(), pair, |_, (instruction, piece, length)| {
+    context.reader.for_each(&files, typed(), pair, |place, (instruction, piece, length)| {
         let next = instructions.len();
         let instruction = *instructions.entry(instruction).or_insert(next);
-        rows.push(Pair { sample: context.samples.push(&piece)?, instruction, length });
+        rows.push(Pair { sample: context.samples.push(place, &piece)?, instruction, length });
         Ok(())
     })?;
     let mut order = NumpyGenerator::new(keys.seed.unwrap_or(42)).permutation(rows.len());
@@ -65,7 +65,7 @@ pub(crate) fn load(keys: &DolphinMix, context: &mut Context<'_>) -> anyhow::Resu
         }
         let start = python::len(&instruction);
         let system = Sample::dialogue::<String, String>([]).with_system(Some(instruction));
-        let system = context.samples.push(&system.into())?;
+        let system = context.samples.push_shared(&system.into())?;
         let mut length = start;
         for pair in pairs {
             if !joined.is_open() {

@@ -8,7 +8,7 @@ use serde::Deserialize;
 use crate::loaders::{Context, Loaded};
 use crate::python;
 use crate::sample::Sample;
-use crate::source::repository;
+use crate::source::{RowPlace, repository};
 
 /// Ways to ask.
 const WORDINGS: &[&str] = &[
@@ -100,15 +100,23 @@ fn load(
     for (split, only) in [("train", None), ("validation", Some("valid1"))] {
         n_train = context.samples.len() as usize;
         let files = repository::split_files("openai/summarize_from_feedback", split)?;
-        let rows: Vec<Row> = context.reader.rows(&files)?;
+        let rows: Vec<(RowPlace<'_>, Row)> = context.reader.rows(&files)?;
         let is_used = |row: &Row| {
             // The reference's threshold.
             let is_sure = row.extra.confidence.is_none_or(|it| it >= -1.0);
             is_sure && only.is_none_or(|only| row.split.as_deref() == Some(only))
         };
-        let comparisons = rows.into_iter().filter(is_used).map(Comparison::of).collect();
-        for (text, answer) in choose(comparisons) {
-            context.samples.push(&Sample::Worded { text, answer }.into())?;
+        let (mut places, mut comparisons) = (Vec::new(), Vec::new());
+        for (place, row) in rows {
+            if is_used(&row) {
+                places.push(place);
+                comparisons.push(Comparison::of(row));
+            } else {
+                context.samples.drop_row(place, "not sure, or of another part");
+            }
+        }
+        for (place, (text, answer)) in places.into_iter().zip(choose(comparisons)) {
+            context.samples.push(place, &Sample::Worded { text, answer }.into())?;
         }
     }
     Ok(Loaded::divided(label, n_train).with_wordings(WORDINGS))

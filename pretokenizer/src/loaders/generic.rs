@@ -1,6 +1,6 @@
 //! `messages`, `sharegpt`, `instructions` and `text`: sources whose columns the datamix names.
 
-use anyhow::{anyhow, bail};
+use anyhow::bail;
 use serde_json::{Map, Value};
 use shards::Role;
 use text::{Conversation, Message};
@@ -9,7 +9,7 @@ use crate::config::generic::{Chat, Common, Instructions, PlainTexts, Speaker};
 use crate::loaders::{Context, Loaded, Made};
 use crate::python;
 use crate::sample::Sample;
-use crate::source::locations;
+use crate::source::{BadField, locations};
 
 type Row = Map<String, Value>;
 
@@ -136,7 +136,9 @@ fn is_within(n: usize, min: Option<usize>, max: Option<usize>) -> bool {
 fn column<'r>(row: &'r Row, name: &str) -> anyhow::Result<&'r Value> {
     row.get(name).ok_or_else(|| {
         let there: Vec<_> = row.keys().map(|key| format!("`{key}`")).collect();
-        anyhow!("there is no column `{name}`\nhint: the columns there are: {}", there.join(", "))
+        let there = there.join(", ");
+        let what = format!("there is no column `{name}`\nhint: the columns there are: {there}");
+        BadField::Missing(what).into()
     })
 }
 
@@ -144,7 +146,9 @@ fn column<'r>(row: &'r Row, name: &str) -> anyhow::Result<&'r Value> {
 fn field<'r>(message: &'r Row, at: &str, name: &str) -> anyhow::Result<&'r Value> {
     message.get(name).ok_or_else(|| {
         let there: Vec<_> = message.keys().map(|key| format!("`{key}`")).collect();
-        anyhow!("`{at}` has no field `{name}`\nhint: the fields there are: {}", there.join(", "))
+        let there = there.join(", ");
+        let what = format!("`{at}` has no field `{name}`\nhint: the fields there are: {there}");
+        BadField::Missing(what).into()
     })
 }
 
@@ -183,5 +187,5 @@ fn wrong(at: &str, value: &Value, expected: &str) -> anyhow::Error {
         Value::Array(_) => "a list",
         Value::Object(_) => "an object",
     };
-    anyhow!("field `{at}`: found {found}, expected {expected}")
+    BadField::Wrong(format!("field `{at}`: found {found}, expected {expected}")).into()
 }

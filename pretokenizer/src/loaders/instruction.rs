@@ -46,7 +46,7 @@ pub(crate) fn load(
     let mut rows = Vec::new();
     context.reader.for_each_columns(&files, [question, answer], judged, |place, judged| {
         match judged {
-            Ok((piece, length)) => rows.push(Some((context.samples.push(&piece)?, length))),
+            Ok((piece, length)) => rows.push(Some((context.samples.push(place, &piece)?, length))),
             Err(reason) => {
                 context.samples.drop_row(place, reason);
                 rows.push(None);

@@ -6,7 +6,7 @@ pub mod threads; // a tree -> the conversations to train on
 
 use std::collections::BTreeSet;
 
-use anyhow::{Context as _, bail};
+use anyhow::bail;
 use cli::print;
 use shards::rng::TorchGenerator;
 
@@ -51,22 +51,27 @@ pub(crate) fn export(keys: &OasstExport, context: &mut Context<'_>) -> anyhow::R
     context.reader.for_each(&files, typed(), read, |place, part| {
         let (next, whole) = match part {
             Part::Reply(reply) => {
-                let added = TreeInRows::add(open.as_mut().map(|it| &mut it.1), reply);
-                return added.with_context(|| place.to_string());
+                let tree = open.as_mut().map(|it| &mut it.1);
+                let id = tree.as_ref().map(|it| it.tree.id.as_str());
+                context.samples.name_row(place, &reply.node.message_id.0, id);
+                return match TreeInRows::add(tree, reply) {
+                    Ok(()) => Ok(()),
+                    Err(error) => context.samples.refuse(place, error),
+                };
             }
             Part::Prompt(tree) => (Some((place, tree)), None),
             Part::Whole(judged) => (None, Some(judged)),
         };
         if let Some((place, tree)) = std::mem::replace(&mut open, next) {
-            trees.take(place, judge(&tree.tree)?, &mut context.samples)?;
+            trees.take(place, judge(&tree.tree), &mut context.samples)?;
         }
         if let Some(judged) = whole {
-            trees.take(place, judged, &mut context.samples)?;
+            trees.take(place, Ok(judged), &mut context.samples)?;
         }
         Ok(())
     })?;
     if let Some((place, tree)) = open {
-        trees.take(place, judge(&tree.tree)?, &mut context.samples)?;
+        trees.take(place, judge(&tree.tree), &mut context.samples)?;
     }
     let Trees { threads, n_trees, languages: there } = trees;
     if context.is_first {
@@ -100,9 +105,10 @@ enum Part {
 
 /// A tree of which is known what becomes of it.
 struct Judged {
+    id: String,
     language: Option<String>,
-    /// Its conversations, or why it is not used.
-    threads: Result<Vec<Piece>, &'static str>,
+    /// Its conversations, each with the name of its last message, or why it is not used.
+    threads: Result<Vec<(Piece, String)>, &'static str>,
 }
 
 impl Judged {
@@ -110,9 +116,12 @@ impl Judged {
         let language = tree.messages[0].lang.clone();
         let threads = match refused(tree, languages) {
             Some(reason) => Err(reason),
-            None => Ok(threads::samples(tree, top_k)?.iter().map(Piece::of).collect()),
+            None => {
+                let samples = threads::samples(tree, top_k)?;
+                Ok(samples.iter().map(|(it, last)| (Piece::of(it), last.id.clone())).collect())
+            }
         };
-        Ok(Self { language, threads })
+        Ok(Self { id: tree.id.clone(), language, threads })
     }
 }
 
@@ -129,16 +138,26 @@ impl Trees {
     fn take(
         &mut self,
         place: RowPlace<'_>,
-        judged: Judged,
+        judged: anyhow::Result<Judged>,
         samples: &mut Samples<'_>,
     ) -> anyhow::Result<()> {
+        let judged = match judged {
+            Ok(judged) => judged,
+            Err(error) => return samples.refuse(place, error),
+        };
         self.n_trees += 1;
+        samples.name_row(place, &judged.id, None);
         self.languages.extend(judged.language);
         match judged.threads {
             Err(reason) => samples.drop_row(place, reason),
             Ok(threads) => {
-                for piece in threads {
-                    self.threads.push(samples.push(&piece)?);
+                if threads.is_empty() {
+                    samples.drop_row(place, "no conversation in the tree");
+                }
+                for (piece, last) in threads {
+                    let sample = samples.push(place, &piece)?;
+                    samples.name_last_message(sample, &last);
+                    self.threads.push(sample);
                 }
                 self.threads.end();
             }

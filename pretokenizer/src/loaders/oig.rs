@@ -40,7 +40,7 @@ pub(crate) fn load(keys: &Oig, context: &mut Context<'_>) -> anyhow::Result<Load
     let mut lengths = Vec::new();
     context.reader.for_each(&[file], typed(), piece, |place, piece| {
         match piece {
-            Some((piece, length)) => lengths.push((context.samples.push(&piece)?, length)),
+            Some((piece, length)) => lengths.push((context.samples.push(place, &piece)?, length)),
             None => context.samples.drop_row(place, "no text, or not of human and bot in turn"),
         }
         Ok(())

@@ -33,8 +33,11 @@ pub(crate) fn load(
         }
         Ok(pieces)
     };
-    context.reader.for_each_columns(&files, [column], pieces, |_, pieces| {
-        pieces.iter().try_for_each(|piece| context.samples.push(piece).map(drop))
+    context.reader.for_each_columns(&files, [column], pieces, |place, pieces| {
+        if pieces.is_empty() {
+            context.samples.drop_row(place, "empty");
+        }
+        pieces.iter().try_for_each(|piece| context.samples.push(place, piece).map(drop))
     })?;
     Ok(Loaded::whole(label))
 }

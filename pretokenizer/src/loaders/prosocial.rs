@@ -22,8 +22,11 @@ pub(crate) fn dialogue(context: &mut Context<'_>) -> anyhow::Result<Loaded> {
         let samples = rots.into_iter().map(|rot| Sample::alternating([context.clone(), rot]));
         Ok(samples.map(Piece::from).collect::<Vec<_>>())
     };
-    context.reader.for_each(&files, typed(), pieces, |_, pieces| {
-        pieces.iter().try_for_each(|piece| context.samples.push(piece).map(drop))
+    context.reader.for_each(&files, typed(), pieces, |place, pieces| {
+        if pieces.is_empty() {
+            context.samples.drop_row(place, "no rule of thumb");
+        }
+        pieces.iter().try_for_each(|piece| context.samples.push(place, piece).map(drop))
     })?;
     Ok(Loaded::whole("ProsocialDialogue (prosocial_dialogue)"))
 }
@@ -37,8 +40,11 @@ pub(crate) fn explanations(context: &mut Context<'_>) -> anyhow::Result<Loaded> 
         safety_annotation_reasons: Vec<String>,
     }
     let files = context.files(DATASET, Some(&[FILE.to_string()]), "train")?;
-    context.reader.for_each(&files, typed(), Ok, |_, row: Row| {
+    context.reader.for_each(&files, typed(), Ok, |place, row: Row| {
         let said = &row.context;
+        if row.safety_annotations.is_empty() || row.safety_annotation_reasons.is_empty() {
+            context.samples.drop_row(place, "no annotation with a reason");
+        }
         for (a, r) in row.safety_annotations.iter().zip(&row.safety_annotation_reasons) {
             let because = format!("This sentence is {a} because {r}");
             let (question, answer) = match *context.streams.choice(&[0, 1, 2, 3]) {
@@ -53,7 +59,7 @@ pub(crate) fn explanations(context: &mut Context<'_>) -> anyhow::Result<Loaded> 
                     format!("We need to be {a} of this sentence because {r}"),
                 ),
             };
-            context.samples.push(&Sample::alternating([question, answer]).into())?;
+            context.samples.push(place, &Sample::alternating([question, answer]).into())?;
         }
         Ok(())
     })?;

@@ -10,6 +10,7 @@ use crate::loaders::coerced::Text;
 use crate::loaders::{Context, Loaded, Made};
 use crate::python;
 use crate::sample::Sample;
+use crate::source::json::Place;
 use crate::source::repository;
 
 /// What all of them are in the statistics.
@@ -76,14 +77,15 @@ fn ua_squad(context: &mut Context<'_>) -> anyhow::Result<Loaded> {
     let files = repository::split_files("FIdo-AI/ua-squad", "train")?;
     for file in &files {
         let document: UaSquad = context.reader.document(file)?;
-        for row in document.data {
+        for (i, row) in document.data.into_iter().enumerate() {
+            let place = context.reader.note(file, Place::Row(i + 1));
             let question = row.context + " " + &row.question;
             let answer = if row.answer.is_empty() {
                 "Я не маю на це відповіді".into()
             } else {
                 row.answer
             };
-            context.samples.push(&Sample::dialogue([(question, answer)]).into())?;
+            context.samples.push(place, &Sample::dialogue([(question, answer)]).into())?;
         }
     }
     Ok(Loaded::whole(LABEL))

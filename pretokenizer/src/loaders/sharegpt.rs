@@ -45,8 +45,12 @@ pub(crate) fn load(name: &str, keys: &Cut, context: &mut Context<'_>) -> anyhow:
     let files = context.files(dataset, Some(&[file.to_string()]), "train")?;
     let max_length = keys.input_max_length.unwrap_or(32_768);
     context.reader.for_each(&files, typed(), Ok, |place, row: Row| {
-        match pairs(row.conversations, max_length, context.streams)? {
-            Some(pairs) => drop(context.samples.push(&Sample::dialogue(pairs).into())?),
+        let pairs = match pairs(row.conversations, max_length, context.streams) {
+            Ok(pairs) => pairs,
+            Err(error) => return context.samples.refuse(place, error),
+        };
+        match pairs {
+            Some(pairs) => drop(context.samples.push(place, &Sample::dialogue(pairs).into())?),
             None => context.samples.drop_row(place, "not a dialogue of questions and answers"),
         }
         Ok(())

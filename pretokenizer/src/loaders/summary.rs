@@ -40,7 +40,7 @@ pub(crate) fn load(name: &str, context: &mut Context<'_>) -> anyhow::Result<Load
             let text = text.unwrap_or_default().replace("\n\n", "\n");
             Ok(Piece::from(worded(&text, summary.unwrap_or_default())))
         };
-        let take = |_: RowPlace<'_>, piece| context.samples.push(&piece).map(drop);
+        let take = |place: RowPlace<'_>, piece| context.samples.push(place, &piece).map(drop);
         context.reader.for_each_columns(&files, *columns, piece, take)?;
         Ok(context.samples.len() as usize)
     };

@@ -43,11 +43,14 @@ pub(crate) fn load(context: &mut Context<'_>) -> anyhow::Result<Loaded> {
             context.samples.drop_row(place, "about Python");
             return Ok(());
         }
+        if row.translate.is_empty() {
+            context.samples.drop_row(place, "empty");
+        }
         let mut before = String::new();
         for Round { round, human: Formatted(human), answer: Formatted(answer) } in row.translate {
             let shown = if round > 2.0 { before.clone() } else { String::new() };
             before += &format!("Question:{human}Answer:{answer}");
-            context.samples.push(&Sample::alternating([shown, human, answer]).into())?;
+            context.samples.push(place, &Sample::alternating([shown, human, answer]).into())?;
         }
         Ok(())
     })?;

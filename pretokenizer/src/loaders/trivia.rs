@@ -41,10 +41,12 @@ pub(crate) fn load(with_context: bool, context: &mut Context<'_>) -> anyhow::Res
             &files,
             typed(),
             |row| pieces(row, with_context),
-            |_, row| {
+            |place, row| {
                 let mut take = |pieces: Vec<Piece>| {
                     let start = context.samples.len();
-                    pieces.iter().try_for_each(|piece| context.samples.push(piece).map(drop))?;
+                    for piece in &pieces {
+                        context.samples.push(place, piece)?;
+                    }
                     anyhow::Ok(start..context.samples.len())
                 };
                 let [questions, answers] = row;

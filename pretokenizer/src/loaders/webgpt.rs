@@ -8,7 +8,7 @@ use serde::Deserialize;
 
 use crate::loaders::{Context, Loaded};
 use crate::sample::Sample;
-use crate::source::typed;
+use crate::source::{RowPlace, typed};
 
 #[derive(Deserialize)]
 struct Row {
@@ -28,7 +28,7 @@ struct Question {
 pub(crate) fn load(context: &mut Context<'_>) -> anyhow::Result<Loaded> {
     let files = context.files("openai/webgpt_comparisons", None, "train")?;
     let mut place: HashMap<String, usize> = HashMap::new();
-    let mut questions: Vec<(String, Vec<(String, f64)>)> = Vec::new();
+    let mut questions: Vec<Asked<'_>> = Vec::new();
     // A question's rows may stand anywhere, so all questions are held.
     context.reader.for_each(&files, typed(), Ok, |at, row: Row| {
         let answers = [row.answer_0, row.answer_1].map(|text| without_references(&text));
@@ -39,10 +39,11 @@ pub(crate) fn load(context: &mut Context<'_>) -> anyhow::Result<Loaded> {
         let question = row.question.full_text;
         let i = *place.entry(question.clone()).or_insert(questions.len());
         if i == questions.len() {
-            questions.push((question, Vec::new()));
+            questions.push(Asked { text: question, answers: Vec::new(), rows: Vec::new() });
         }
+        questions[i].rows.push(at);
         for (answer, score) in answers.into_iter().zip([row.score_0, row.score_1]) {
-            let known = &mut questions[i].1;
+            let known = &mut questions[i].answers;
             // A later score replaces an earlier one of the same answer.
             match known.iter_mut().find(|(it, _)| *it == answer) {
                 Some(earlier) => earlier.1 = score,
@@ -51,14 +52,22 @@ pub(crate) fn load(context: &mut Context<'_>) -> anyhow::Result<Loaded> {
         }
         Ok(())
     })?;
-    for (question, answers) in questions {
+    for Asked { text, answers, rows } in questions {
         // The first of the best ones.
         let mut best = answers.into_iter();
         let first = best.next().expect("a question is noted with its answers");
         let (answer, _) = best.fold(first, |best, it| if it.1 > best.1 { it } else { best });
-        context.samples.push(&Sample::dialogue([(question, answer)]).into())?;
+        let sample = context.samples.push_shared(&Sample::dialogue([(text, answer)]).into())?;
+        rows.into_iter().for_each(|row| context.samples.also_of(row, sample));
     }
     Ok(Loaded::whole("WebGPT (webgpt)"))
+}
+
+/// A question, and all that was answered.
+struct Asked<'f> {
+    text: String,
+    answers: Vec<(String, f64)>,
+    rows: Vec<RowPlace<'f>>,
 }
 
 fn without_references(text: &str) -> String {

@@ -13,27 +13,13 @@ use serde::Deserializer;
 use serde::de::{DeserializeOwned, DeserializeSeed, IgnoredAny, MapAccess, Visitor};
 use serde_json::Value;
 
+use crate::config::OnError;
 use crate::in_order;
 use crate::scratch::Scratch;
 use crate::source::columns::{self, Batch, Batches, Kind};
 use crate::source::content::Content;
+use crate::source::journal::{BadRow, RowPlace, RowsRead};
 use crate::source::json::{self, Place, Slice};
-
-/// Where a row stands.
-#[derive(Debug, Clone, Copy)]
-pub struct RowPlace<'f> {
-    /// The file, as the program was given it.
-    pub file: &'f Path,
-    /// The line or row of it.
-    pub place: Place,
-}
-
-impl fmt::Display for RowPlace<'_> {
-    /// As messages name it: `path:17` or `path: row 17`.
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}{}", self.file.display(), self.place)
-    }
-}
 
 /// Reads rows and remembers which files they came from.
 #[derive(Debug)]
@@ -41,13 +27,31 @@ pub struct Reader {
     threads: usize,
     scratch: Arc<Scratch>,
     opened: Vec<PathBuf>,
+    on_error: OnError,
+    /// The rows of the source that is read now.
+    rows: RowsRead,
 }
 
 impl Reader {
     /// A reader that parses with so many threads.
     #[must_use]
-    pub fn new(threads: usize, scratch: Arc<Scratch>) -> Self {
-        Self { threads, scratch, opened: Vec::new() }
+    pub fn new(threads: usize, on_error: OnError, scratch: Arc<Scratch>) -> Self {
+        Self { threads, scratch, opened: Vec::new(), on_error, rows: RowsRead::default() }
+    }
+
+    /// Begins with a source. What was read of the one before it is forgotten.
+    pub fn begin(&mut self, rows: RowsRead) {
+        self.rows = rows;
+    }
+
+    /// What was read of the source.
+    pub fn end(&mut self) -> RowsRead {
+        std::mem::take(&mut self.rows)
+    }
+
+    /// Notes a row that a loader found by itself.
+    pub fn note<'f>(&mut self, file: &'f Path, place: Place) -> RowPlace<'f> {
+        RowPlace { file, place, number: self.rows.note(file, place) }
     }
 
     /// Every file that was read, in the order of reading, each once.
@@ -57,13 +61,13 @@ impl Reader {
     }
 
     /// All rows of the files, for a dataset that cannot be made row by row.
-    pub fn rows<T: DeserializeOwned + Send>(
+    pub fn rows<'f, T: DeserializeOwned + Send>(
         &mut self,
-        files: &[PathBuf],
-    ) -> anyhow::Result<Vec<T>> {
+        files: &'f [PathBuf],
+    ) -> anyhow::Result<Vec<(RowPlace<'f>, T)>> {
         let mut rows = Vec::new();
-        self.for_each(files, typed::<T>(), Ok, |_, row| {
-            rows.push(row);
+        self.for_each(files, typed::<T>(), Ok, |place, row| {
+            rows.push((place, row));
             Ok(())
         })?;
         Ok(rows)
@@ -78,13 +82,13 @@ impl Reader {
         let mut content = Content::open(path)?;
         while !content.append_to(&mut bytes, 1 << 20)? {}
         parse(&bytes, typed::<T>())
-            .map_err(|what| exit::bad_input(anyhow!("{}{what}", path.display())))
+            .map_err(|bad| exit::bad_input(anyhow!("{}: {bad}", path.display())))
     }
 
     /// Reads every row by the seed, makes something of it, and hands that over in the order of the rows.
     ///
     /// Rows are read and `make` is called on several threads; `take` gets what comes out, one at a time. What `make`
-    /// refuses is an error of the row. That there is no row at all is an error, too.
+    /// refuses is an error of the row: it stops the run, or is counted, by `on_error`. That no row is left is an error, too.
     pub fn for_each<'f, S: RowSeed, T: Send>(
         &mut self,
         files: &'f [PathBuf],
@@ -97,23 +101,36 @@ impl Reader {
                 self.opened.push(path.clone());
             }
         }
-        let mut blocks = Blocks::new(files, &self.scratch);
-        let mut n_rows = 0_usize;
+        let Self { threads, scratch, on_error, rows, .. } = self;
+        let mut blocks = Blocks::new(files, scratch);
+        let (mut n_rows, mut n_bad) = (0_usize, 0_usize);
         in_order::run(
-            self.threads,
+            *threads,
             || blocks.next(),
             || |block: Block<'_>| Ok((block.file, block.rows(seed, &make))),
-            |(file, rows)| {
-                for (place, row) in rows {
-                    let place = RowPlace { file, place };
+            |(file, block)| {
+                for (place, row) in block {
+                    let place = RowPlace { file, place, number: rows.note(file, place) };
                     n_rows += 1;
-                    take(place, row.map_err(|what| refused(place, &what))?)?;
+                    match row {
+                        Ok(row) => take(place, row)?,
+                        Err(bad) if *on_error == OnError::Skip => {
+                            n_bad += 1;
+                            rows.refuse(place, bad);
+                        }
+                        Err(bad) => return Err(refused(place, &bad)),
+                    }
                 }
                 Ok(ControlFlow::Continue(()))
             },
         )?;
         if let (0, Some(path)) = (n_rows, files.first()) {
             bail_input!("`{}` has no rows\nhint: fetch the file again", path.display());
+        }
+        if n_bad == n_rows {
+            bail_input!(
+                "none of the {n_rows} rows can be read (`on_error: skip`)\nhint: `on_error: stop` shows the first one"
+            );
         }
         Ok(())
     }
@@ -160,9 +177,17 @@ impl Reader {
 }
 
 /// What a row that cannot be read says. In a packed file that is damaged, the damage is the better reason.
-fn refused(row: RowPlace<'_>, what: &str) -> anyhow::Error {
+fn refused(row: RowPlace<'_>, bad: &BadRow) -> anyhow::Error {
     let whole = Content::open(row.file).and_then(|mut content| content.read_to_end());
-    whole.err().unwrap_or_else(|| exit::bad_input(anyhow!("{row}{what}")))
+    whole.err().unwrap_or_else(|| {
+        let has_hint = bad.message.contains("\nhint:");
+        let hint = if has_hint {
+            ""
+        } else {
+            "\nhint: `on_error: skip` leaves out rows that cannot be read, and counts them"
+        };
+        exit::bad_input(anyhow!("{row}: {bad}{hint}"))
+    })
 }
 
 /// Files that are being cut into blocks of rows.
@@ -216,7 +241,7 @@ impl<'f, 's> Blocks<'f, 's> {
 }
 
 /// What became of a row, or what is wrong with it.
-type Made<T> = (Place, Result<T, String>);
+type Made<T> = (Place, Result<T, BadRow>);
 
 impl Block<'_> {
     fn rows<S: RowSeed, T>(
@@ -224,7 +249,7 @@ impl Block<'_> {
         seed: S,
         make: &impl Fn(S::Row) -> anyhow::Result<T>,
     ) -> Vec<Made<T>> {
-        let make = |row| make(row).map_err(|error| format!(": {error:#}"));
+        let make = |row| make(row).map_err(BadRow::from);
         match &self.content {
             BlockContent::Text(block) => {
                 let row = |slice: Slice<'_>| (slice.place, parse(slice.bytes, seed).and_then(make));
@@ -241,10 +266,10 @@ impl Block<'_> {
     }
 }
 
-fn cells<S: RowSeed>(batch: &RecordBatch, i: usize, seed: S) -> Result<S::Row, String> {
-    let value = columns::row(batch, i).map_err(|error| format!(": {error:#}"))?;
+fn cells<S: RowSeed>(batch: &RecordBatch, i: usize, seed: S) -> Result<S::Row, BadRow> {
+    let value = columns::row(batch, i)?;
     let fields = fields_of(&value);
-    explain(value, seed).map_err(|error| format!(": {}", with_fields(error, &fields)))
+    explain(value, seed).map_err(|error| BadRow::of_field(with_fields(error, &fields)))
 }
 
 /// Reads rows as this type.
@@ -325,33 +350,24 @@ impl Visitor<'_> for ColumnIndex<'_> {
 }
 
 /// Parses a row; only one that fails is parsed a second time, slowly, to name the field.
-fn parse<S: RowSeed>(bytes: &[u8], seed: S) -> Result<S::Row, String> {
+fn parse<S: RowSeed>(bytes: &[u8], seed: S) -> Result<S::Row, BadRow> {
     let mut fast = serde_json::Deserializer::from_slice(bytes);
     if let Ok(row) = seed.read(&mut fast)
         && fast.end().is_ok()
     {
         return Ok(row);
     }
-    match serde_json::from_slice::<Value>(bytes) {
-        Err(error) => {
-            // The library's line is always 1 here, and its column the byte of the row.
-            let (text, at) = (error.to_string(), error.column());
-            let what = text.split(" at line ").next().unwrap_or(&text);
-            Err(format!(": not JSON: {what}, at byte {at} of the row"))
-        }
-        Ok(value) => {
-            let fields = fields_of(&value);
-            // A repeated key is lost in a `Value`, so the fast parser's error is the better one then.
-            match explain(value, seed) {
-                Err(error) => Err(format!(": {}", with_fields(error, &fields))),
-                Ok(_) => {
-                    let mut again = serde_json::Deserializer::from_slice(bytes);
-                    let error = seed.read(&mut again).err().map(|e| e.to_string());
-                    Err(format!(": {}", error.unwrap_or_default()))
-                }
-            }
-        }
-    }
+    let value: Value = match serde_json::from_slice(bytes) {
+        Ok(value) => value,
+        Err(error) => return Err(BadRow::not_json(bytes, &error)),
+    };
+    let fields = fields_of(&value);
+    // A repeated key is lost in a `Value`, so the fast parser's error is the better one then.
+    let what = explain(value, seed).err().unwrap_or_else(|| {
+        let mut again = serde_json::Deserializer::from_slice(bytes);
+        seed.read(&mut again).err().map(|error| error.to_string()).unwrap_or_default()
+    });
+    Err(BadRow::of_field(with_fields(what, &fields)))
 }
 
 /// Reads a value and says at which field it fails.

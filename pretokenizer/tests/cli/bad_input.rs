@@ -121,8 +121,8 @@ fn a_row_that_is_wrong_is_named_with_its_field() {
         &["jsonl:602: ", "duplicate field"],
     );
     let deep = format!("{{\"x\": {}{}, \"joke\": \"\"}}", "[".repeat(9999), "]".repeat(9999));
-    check_jokes(&bad(&deep), &["jsonl:602: not JSON"]);
-    check_jokes(b"{\"joke\": \"\xff\", \"explaination\": \"\"}", &["jsonl:1: not JSON"]);
+    check_jokes(&bad(&deep), &["jsonl:602: nested too deeply"]);
+    check_jokes(b"{\"joke\": \"\xff\", \"explaination\": \"\"}", &["jsonl:1: not UTF-8"]);
     check_jokes(b"\xef\xbb\xbf{}", &["byte order mark"]);
     check_jokes(b"joke,explaination", &["this is not JSON"]);
     check_jokes(b"[{\"joke\": \"\", \"explaination\": \"\"}", &["the JSON array has no end"]);

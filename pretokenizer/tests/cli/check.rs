@@ -87,7 +87,7 @@ fn the_demo_is_told_whole() {
           orca-chat               896         851         851          20
           bestofmegacode          944         896         896          20
           oasst_export          1,602       1,519       1,519          83
-          left out of `oasst_export`, when it was read: 4 (another language), 1 (not accepted in review), 3 (tree not ready for export)
+          left out of `oasst_export`, when it was read: 4 (another language), 2 (no conversation in the tree), 1 (not accepted in review), 3 (tree not ready for export)
 
         train: 3,266 documents, in `demo-train-*`
         val: 123 documents, in `demo-val-*`
@@ -98,7 +98,7 @@ fn the_demo_is_told_whole() {
     let err = expect![[r#"
         orca-chat: 896 samples
         bestofmegacode: 944 samples
-        oasst_export: 1602 samples, 4 left out (another language), 1 left out (not accepted in review), 3 left out (tree not ready for export)
+        oasst_export: 1602 samples, 4 left out (another language), 2 left out (no conversation in the tree), 1 left out (not accepted in review), 3 left out (tree not ready for export)
     "#]];
     check(&Workplace::linking(&demo), &arguments, &out, &err);
 }

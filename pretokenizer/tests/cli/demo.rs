@@ -54,9 +54,10 @@ fn its_manifest_counts_what_its_shards_hold() {
         assert_eq!(assistant, sum("assistant_tokens"));
     }
     assert_eq!(oasst, 1602, "the conversations that data/README.md counts");
-    // Eight of the ten trees that must not be used; the other two are used and have no conversation.
-    let dropped =
-        json!({"another language": 4, "not accepted in review": 1, "tree not ready for export": 3});
+    // The ten trees that must not be used; two of them for what their messages are.
+    let dropped = json!({
+        "another language": 4, "no conversation in the tree": 2, "not accepted in review": 1, "tree not ready for export": 3
+    });
     let expected = json!([
         {"name": "orca-chat", "samples": 896, "dropped": {}},
         {"name": "bestofmegacode", "samples": 944, "dropped": {}},

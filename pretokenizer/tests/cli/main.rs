@@ -8,6 +8,7 @@ mod orca; // both schemas of orca-chat and bestofmegacode
 mod texts; // given as something else
 mod generic; // columns that the datamix names, and chat templates
 mod hub; // datasets that are fetched
+mod ledger; // what became of every row
 mod duplicates; // what stands in the output more than once
 mod near_duplicates; // what is much like another
 mod special_tokens; // strings of special tokens in texts

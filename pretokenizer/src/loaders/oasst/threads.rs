@@ -9,8 +9,8 @@ use shards::Role;
 use crate::loaders::oasst::tree::{Message, Tree};
 use crate::sample::Sample;
 
-/// The conversations of a tree, depth first.
-pub fn samples(tree: &Tree, top_k: Option<i64>) -> anyhow::Result<Vec<Sample>> {
+/// The conversations of a tree, depth first, each with the message that it ends with.
+pub fn samples(tree: &Tree, top_k: Option<i64>) -> anyhow::Result<Vec<(Sample, &Message)>> {
     let mut samples = Vec::new();
     for leaf in 0..tree.messages.len() {
         if !ends_a_thread(tree, leaf) {
@@ -23,7 +23,8 @@ pub fn samples(tree: &Tree, top_k: Option<i64>) -> anyhow::Result<Vec<Sample>> {
         if tree.messages[leaf].role == Role::User {
             path.pop();
         }
-        samples.push(sample(tree, &path)?);
+        let last = *path.last().expect("the prompt has no parent, and stays");
+        samples.push((sample(tree, &path)?, &tree.messages[last]));
     }
     Ok(samples)
 }

@@ -2,6 +2,8 @@
 //!
 //! A tree is a list, depth first, so that no walk over it recurses. Its first message is the prompt.
 
+use std::collections::HashMap;
+
 use anyhow::bail;
 use shards::Role;
 
@@ -74,13 +76,24 @@ impl TreeInRows {
     pub fn add(last: Option<&mut Self>, Reply { parent_id, node }: Reply) -> anyhow::Result<()> {
         let message_id = node.message_id.0.clone();
         if let Some(Self { tree, path }) = last {
-            while let Some(&last) = path.last() {
-                if tree.messages[last].id == parent_id {
-                    path.push(tree.add(Some(last), node)?);
-                    return Ok(());
-                }
-                path.pop();
+            if tree.messages.iter().any(|it| it.id == message_id) {
+                bail!(
+                    "tree `{}`: two messages are called `{message_id}`, expected a name of its own for each",
+                    tree.id
+                );
             }
+            let parent = path.iter().rposition(|i| tree.messages[*i].id == parent_id);
+            if let Some(parent) = parent {
+                let added = tree.add(Some(path[parent]), node)?;
+                path.truncate(parent + 1);
+                path.push(added);
+                return Ok(());
+            }
+        }
+        if message_id == parent_id {
+            bail!(
+                "the message `{message_id}` is its own parent, expected one that stands before it"
+            );
         }
         bail!(
             "the message `{message_id}` follows neither its parent `{parent_id}` nor another reply to it\n\
@@ -100,7 +113,26 @@ impl Tree {
             // The last one is taken first, so they go in backwards.
             todo.extend(replies.into_iter().rev().map(|reply| (Some(index), reply)));
         }
+        tree.check_ids()?;
         Ok(tree)
+    }
+
+    /// A name stands for one message. One that is repeated whole, as a sibling, is let pass as in the reference.
+    fn check_ids(&self) -> anyhow::Result<()> {
+        let mut known: HashMap<&str, &Message> = HashMap::with_capacity(self.messages.len());
+        for message in &self.messages {
+            if let Some(other) = known.insert(&message.id, message)
+                && (other.role, &other.text, other.parent)
+                    != (message.role, &message.text, message.parent)
+            {
+                bail!(
+                    "tree `{}`: two messages are called `{}`, expected a name of its own for each",
+                    self.id,
+                    message.id
+                );
+            }
+        }
+        Ok(())
     }
 
     fn add(&mut self, parent: Option<usize>, node: Node) -> anyhow::Result<usize> {
