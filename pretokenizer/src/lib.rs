@@ -6,6 +6,7 @@ pub mod python; // what Python means by white space, length and the text of a nu
 pub mod ascii_json; // JSON as Python writes it
 pub mod in_order; // tasks, worked on by several threads and handed over in order
 pub mod scratch; // the temporary file for what does not fit into memory
+pub mod language; // the language that a text is in, guessed
 pub mod config; // YAML sections and flags -> a checked datamix
 pub mod source; // files -> typed rows
 pub mod sample; // a conversation, or a text

@@ -36,6 +36,18 @@ impl Sample {
         Self::Conversation(Conversation { system: None, messages: messages.collect() })
     }
 
+    /// What is said, but for the system message, which many rows share.
+    pub fn texts(&self) -> impl Iterator<Item = &str> {
+        let (messages, texts) = match self {
+            Self::Conversation(conversation) => (&conversation.messages[..], [None, None]),
+            Self::Worded { text, answer } => (&[][..], [Some(text), Some(answer)]),
+            Self::Text(_, text) | Self::PlainText(text) => (&[][..], [Some(text), None]),
+        };
+        let messages = messages.iter().filter(|message| message.role != Role::System);
+        let messages = messages.map(|message| message.text.as_str());
+        messages.chain(texts.into_iter().flatten().map(String::as_str))
+    }
+
     /// Puts a system message before a conversation.
     #[must_use]
     pub fn with_system(mut self, system: Option<String>) -> Self {

@@ -4,7 +4,9 @@ use std::collections::BTreeMap;
 
 use shards::Role;
 
+use crate::config::key;
 use crate::config::sources::{Messages, PromptResponse, Text};
+use crate::language::Language;
 
 /// What all of them have.
 #[derive(Debug, Clone, PartialEq)]
@@ -19,12 +21,21 @@ pub struct Common {
     pub system_column: Option<String>,
     /// The system message of rows that have none.
     pub default_system: Option<String>,
-    /// The column with the language, and those that are used.
-    pub languages: Option<(String, Vec<String>)>,
+    /// The languages that are used.
+    pub languages: Option<Languages>,
     /// Fewer characters than this, and the row is left out.
     pub min_chars: Option<usize>,
     /// More characters than this, and the row is left out.
     pub max_chars: Option<usize>,
+}
+
+/// The languages of a source that are used.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Languages {
+    /// Those of which this column has one of these names.
+    Column(String, Vec<String>),
+    /// Those that their texts are guessed to be in.
+    Detected(Vec<Language>),
 }
 
 /// What becomes of a message with some role.
@@ -121,19 +132,6 @@ const SHARE_GPT: Schema = Schema {
 macro_rules! common {
     ($keys:ident, $system:expr) => {{
         let (system_column, default_system) = $system;
-        let languages = match (&$keys.lang_column, &$keys.lang) {
-            (Some(column), Some(lang)) => {
-                let lang = lang.split(',').map(|it| it.trim().to_owned());
-                Some((column.clone(), lang.collect()))
-            }
-            (None, None) => None,
-            (Some(_), None) => {
-                return Err("`lang_column` needs `lang`, such as `lang: \"en,de\"`".into());
-            }
-            (None, Some(_)) => {
-                return Err("`lang` needs `lang_column`, the column that says the language".into());
-            }
-        };
         Common {
             name: $keys.name.clone().ok_or("`name` is missing: statistics need one")?,
             path: $keys
@@ -144,11 +142,43 @@ macro_rules! common {
             split: $keys.split.clone().unwrap_or_else(|| "train".into()),
             system_column,
             default_system,
-            languages,
+            languages: Languages::of(
+                $keys.lang.as_ref(),
+                $keys.lang_column.as_ref(),
+                $keys.detect_lang.unwrap_or(false),
+            )?,
             min_chars: $keys.min_chars,
             max_chars: $keys.max_chars,
         }
     }};
+}
+
+impl Languages {
+    fn of(
+        lang: Option<&key::Languages>,
+        column: Option<&String>,
+        is_detected: bool,
+    ) -> Result<Option<Self>, String> {
+        match (lang, column, is_detected) {
+            (None, None, false) => Ok(None),
+            (Some(lang), Some(column), false) => {
+                Ok(Some(Self::Column(column.clone(), lang.0.clone())))
+            }
+            (Some(lang), None, true) => {
+                let languages = lang.0.iter().map(|name| Language::named(name));
+                let languages = languages.collect::<Result<_, _>>();
+                languages.map(|it| Some(Self::Detected(it))).map_err(|what| format!("`lang`: {what}"))
+            }
+            (_, Some(_), true) => Err("`lang_column` and `detect_lang` do not go together: a column says the language, or it is guessed".into()),
+            (None, Some(_), false) => {
+                Err("`lang_column` needs `lang`, such as `lang: [en, de]`".into())
+            }
+            (None, None, true) => {
+                Err("`detect_lang` needs `lang`, such as `lang: [en, de]`".into())
+            }
+            (Some(_), None, false) => Err("`lang` needs `lang_column`, the column that says the language, or `detect_lang: true`".into()),
+        }
+    }
 }
 
 impl Chat {

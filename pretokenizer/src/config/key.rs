@@ -112,28 +112,44 @@ impl<'de> Deserialize<'de> for ValSplit {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct FileNames(pub Vec<String>);
 
+/// Names of languages.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Languages(pub Vec<String>);
+
+/// One name or a list of them; what they are names of.
+struct Names(&'static str);
+
+impl<'de> Visitor<'de> for Names {
+    type Value = Vec<String>;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} or a list of them", self.0)
+    }
+
+    fn visit_str<E: de::Error>(self, name: &str) -> Result<Vec<String>, E> {
+        Ok(vec![name.to_string()])
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, mut names: A) -> Result<Vec<String>, A::Error> {
+        let mut all = Vec::new();
+        while let Some(name) = names.next_element()? {
+            all.push(name);
+        }
+        Ok(all)
+    }
+}
+
 impl<'de> Deserialize<'de> for FileNames {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        struct Names;
-        impl<'de> Visitor<'de> for Names {
-            type Value = FileNames;
+        deserializer.deserialize_any(Names("a file name")).map(Self)
+    }
+}
 
-            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.write_str("a file name or a list of them")
-            }
-
-            fn visit_str<E: de::Error>(self, name: &str) -> Result<FileNames, E> {
-                Ok(FileNames(vec![name.to_string()]))
-            }
-
-            fn visit_seq<A: SeqAccess<'de>>(self, mut names: A) -> Result<FileNames, A::Error> {
-                let mut all = Vec::new();
-                while let Some(name) = names.next_element()? {
-                    all.push(name);
-                }
-                Ok(FileNames(all))
-            }
-        }
-        deserializer.deserialize_any(Names)
+impl<'de> Deserialize<'de> for Languages {
+    /// A text may have several, with commas between.
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let names = deserializer.deserialize_any(Names("a language"))?;
+        let names = names.iter().flat_map(|name| name.split(','));
+        Ok(Self(names.map(|name| name.trim().to_owned()).collect()))
     }
 }

@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Deserializer, Serialize};
 
-use crate::config::key::{FileNames, Key, ValSplit};
+use crate::config::key::{FileNames, Key, Languages, ValSplit};
 
 /// The keys that every dataset takes.
 #[derive(Debug, Clone, PartialEq)]
@@ -232,8 +232,10 @@ sources! {
         default_system: String,
         /// The column that says the language.
         lang_column: String,
-        /// The languages to use, with commas between.
-        lang: String,
+        /// The languages to use: a list, or a text with commas between.
+        lang: Languages,
+        /// Whether the language is guessed from the text, where no column says it.
+        detect_lang: bool,
         /// Only rows with so many messages or more.
         min_messages: usize,
         /// Only rows with so many messages or fewer.
@@ -265,8 +267,10 @@ sources! {
         default_system: String,
         /// The column that says the language.
         lang_column: String,
-        /// The languages to use, with commas between.
-        lang: String,
+        /// The languages to use: a list, or a text with commas between.
+        lang: Languages,
+        /// Whether the language is guessed from the text, where no column says it.
+        detect_lang: bool,
         /// Only rows with so many characters or more.
         min_chars: usize,
         /// Only rows with so many characters or fewer.
@@ -286,8 +290,10 @@ sources! {
         role: String,
         /// The column that says the language.
         lang_column: String,
-        /// The languages to use, with commas between.
-        lang: String,
+        /// The languages to use: a list, or a text with commas between.
+        lang: Languages,
+        /// Whether the language is guessed from the text, where no column says it.
+        detect_lang: bool,
         /// Only rows with so many characters or more.
         min_chars: usize,
         /// Only rows with so many characters or fewer.

@@ -5,7 +5,8 @@ use serde_json::{Map, Value};
 use shards::Role;
 use text::{Conversation, Message};
 
-use crate::config::generic::{Chat, Common, Instructions, PlainTexts, Speaker};
+use crate::config::generic::{Chat, Common, Instructions, Languages, PlainTexts, Speaker};
+use crate::language::Language;
 use crate::loaders::{Context, Loaded, Made};
 use crate::python;
 use crate::sample::Sample;
@@ -99,13 +100,25 @@ fn load(
 ) -> anyhow::Result<Loaded> {
     let files = locations::files(&keys.path, &keys.split)?;
     context.each(&files, |row: Row| {
-        if let Some((name, languages)) = &keys.languages {
+        if let Some(Languages::Column(name, languages)) = &keys.languages {
             let language = optional_text(&row, name)?;
             if language.is_none_or(|language| !languages.contains(&language)) {
                 return Ok(Made::Dropped("another language"));
             }
         }
-        make(&row)
+        let made = make(&row)?;
+        if let Some(Languages::Detected(languages)) = &keys.languages
+            && let Made::Sample(sample) = &made
+        {
+            match Language::of(sample.texts()) {
+                None => return Ok(Made::Dropped("no language to be seen")),
+                Some(language) if !languages.contains(&language) => {
+                    return Ok(Made::Dropped("another language"));
+                }
+                Some(_) => {}
+            }
+        }
+        Ok(made)
     })?;
     Ok(Loaded::whole(&keys.name))
 }

@@ -62,6 +62,48 @@ fn messages_are_read_by_role_and_content() {
 }
 
 #[test]
+fn rows_in_another_language_are_left_out_where_no_column_says_which() {
+    let row = |question: &str, answer: &str| json!({"Q": question, "A": answer, "S": "You are a helpful assistant. Answer the questions of the user."});
+    let rows = [
+        row(
+            "Was ist der höchste Berg der Welt?",
+            "Der höchste Berg der Welt ist der Mount Everest in Asien.",
+        ),
+        row(
+            "What is the highest mountain of the world?",
+            "The highest mountain of the world is Mount Everest in Asia.",
+        ),
+        row(
+            "Quelle est la plus haute montagne du monde ?",
+            "La plus haute montagne du monde est le mont Everest, en Asie.",
+        ),
+        row("Яка найвища гора світу?", "Найвища гора світу — Еверест, вона розташована в Азії."),
+        row("1 + 1?", "2"),
+    ];
+    let keys = "name: i, path: i.jsonl, val_split: 0, prompt: Q, response: A, system: S";
+    for (lang, kept) in [("[no, de, uk-UA]", [0, 3]), ("'en, fra'", [1, 2])] {
+        let workplace = Workplace::with_datasets(&format!(
+            "[instructions: {{{keys}, detect_lang: true, lang: {lang}}}]"
+        ));
+        workplace.write("i.jsonl", rows.iter().map(|row| format!("{row}\n")).collect::<String>());
+        let checked = workplace.subcommand("check", &["--configs", "a"]).output();
+        let checked = String::from_utf8(checked.expect("it can be started").stdout).expect("text");
+        let counts =
+            "left out of `i`, when it was read: 2 (another language), 1 (no language to be seen)";
+        assert!(checked.contains(counts), "{checked}");
+        let texts = texts(&workplace);
+        assert_eq!(texts.lines().count(), 2, "{texts}");
+        for (line, i) in texts.lines().zip(kept) {
+            let document: serde_json::Value = serde_json::from_str(line).expect("JSON");
+            let text = document["text"].as_str().expect("a text");
+            assert!(text.contains(rows[i]["A"].as_str().expect("a text")), "{text}");
+        }
+        let dropped = json!({"another language": 2, "no language to be seen": 1});
+        assert_eq!(workplace.manifest()["sources_read"][0]["dropped"], dropped);
+    }
+}
+
+#[test]
 fn sharegpt_instructions_and_texts_have_their_own_columns() {
     check(
         "sharegpt: {name: s, path: s.json, val_split: 0, system: sys}",
@@ -134,8 +176,30 @@ fn mistakes_name_the_key_and_what_there_is() {
     check(
         "messages: {name: m, path: m.jsonl, lang: en}",
         &expect![[r#"
-        Some(2): error: configs/a.yaml:2:14: `m`: `lang` needs `lang_column`, the column that says the language
+        Some(2): error: configs/a.yaml:2:14: `m`: `lang` needs `lang_column`, the column that says the language, or `detect_lang: true`
     "#]],
+    );
+    check(
+        "messages: {name: m, path: m.jsonl, lang: [en, deutsch], detect_lang: true}",
+        &expect![[r#"
+            Some(2): error: configs/a.yaml:2:14: `m`: `lang`: `deutsch` is no language that `detect_lang` can tell
+            hint: the languages there are: `af`, `ak`, `am`, `ar`, `az`, `be`, `bg`, `bn`, `ca`, `cs`, `cy`, `da`, `de`, `el`, `en`, `eo`, `es`, `et`, `fa`, `fi`, `fr`, `gu`, `he`, `hi`, `hr`, `hu`, `hy`, `id`, `it`, `ja`, `jv`, `ka`, `km`, `kn`, `ko`, `la`, `lt`, `lv`, `mk`, `ml`, `mr`, `my`, `nb`, `ne`, `nl`, `or`, `pa`, `pl`, `pt`, `ro`, `ru`, `si`, `sk`, `sl`, `sn`, `sr`, `sv`, `ta`, `te`, `th`, `tk`, `tl`, `tr`, `uk`, `ur`, `uz`, `vi`, `yi`, `zh`, `zu`
+        "#]],
+    );
+    check(
+        "messages: {name: m, path: m.jsonl, lang: 1, detect_lang: true}",
+        &expect![[r#"
+        Some(2): error: configs/a.yaml:2:49: found `1`, expected a language or a list of them
+          |
+        2 |   datasets: [messages: {name: m, path: m.jsonl, lang: 1, detect_lang: true}]
+          |                                                 ^
+    "#]],
+    );
+    check(
+        "messages: {name: m, path: m.jsonl, detect_lang: true, lang: en, lang_column: id}",
+        &expect![[r#"
+            Some(2): error: configs/a.yaml:2:14: `m`: `lang_column` and `detect_lang` do not go together: a column says the language, or it is guessed
+        "#]],
     );
     check(
         "messages: {name: m, path: 'n*.jsonl'}",
