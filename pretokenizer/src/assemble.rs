@@ -44,7 +44,7 @@ pub fn documents(
     asked: Asked,
     mut whole: Option<&mut DocumentEncoder<'_>>,
 ) -> anyhow::Result<Assembled> {
-    let Asked { format, filter, with_text } = asked;
+    let format = asked.format;
     let mut records: Vec<Option<Record<'_>>> = vec![None; bucket.slots.len()];
     let mut n_bytes = 0;
     for chunk in chunks {
@@ -72,10 +72,10 @@ pub fn documents(
             pieces.push(records.next().flatten().context("a piece of the output is missing")?);
         }
         match &mut whole {
-            None => assembled.push(&pieces, filter, with_text)?,
+            None => assembled.push(&pieces, asked)?,
             Some(encoder) => {
                 let label = &datasets[dataset].loaded.label;
-                let pushed = assembled.push_whole(&pieces, filter, with_text, encoder);
+                let pushed = assembled.push_whole(&pieces, asked, encoder);
                 pushed.with_context(|| format!("`{label}`, conversation {}", document + 1))?;
             }
         }
@@ -91,12 +91,13 @@ impl Assembled {
     fn push_whole(
         &mut self,
         pieces: &[Record<'_>],
-        filter: Filter,
-        with_text: bool,
+        asked: Asked,
         encoder: &mut DocumentEncoder<'_>,
     ) -> anyhow::Result<()> {
+        let Asked { filter, with_text, .. } = asked;
         let texts = pieces.iter().map(|piece| piece.text);
-        let length = match encoder.encode(texts, special_strings(pieces)) {
+        let encoded = encoder.encode(texts, special_strings(pieces), filter.cut());
+        let length = match encoded {
             Ok(length) => length,
             Err(_) if filter.template_may_refuse => {
                 self.outcomes.push(Err(Reason::ChatTemplate));
@@ -127,35 +128,58 @@ impl Assembled {
         self.json_ends.push(self.json.len());
     }
 
-    fn push(
-        &mut self,
-        pieces: &[Record<'_>],
-        filter: Filter,
-        with_text: bool,
-    ) -> anyhow::Result<()> {
-        let roles = pieces.iter().flat_map(Record::roles);
-        let assistants = roles.filter(|(role, _)| *role == Role::Assistant).map(|(_, n)| n);
-        let length = Length {
-            tokens: pieces.iter().map(|piece| piece.n_tokens).sum(),
-            assistant_tokens: assistants.sum(),
-            special: special_strings(pieces),
-        };
-        if let Some(reason) = filter.refuses(length) {
+    fn push(&mut self, pieces: &[Record<'_>], asked: Asked) -> anyhow::Result<()> {
+        let Asked { format, filter, with_text } = asked;
+        let mut length = Length { special: special_strings(pieces), ..Length::default() };
+        for turn in pieces.iter().flat_map(Record::turns) {
+            length.add(turn.role, turn.n_tokens);
+            length.is_truncated |= turn.is_cut;
+        }
+        let mut n_turns = usize::MAX;
+        if let Some(max) = filter.cut().filter(|max| length.tokens > *max) {
+            (n_turns, length) = cut(pieces, max);
+        }
+        let refused = if n_turns == 0 { Some(Reason::TooLong) } else { filter.refuses(length) };
+        if let Some(reason) = refused {
             self.outcomes.push(Err(reason));
             return Ok(());
         }
+        let mut text = Vec::new();
         for piece in pieces {
-            self.batch.push_tokens(piece.tokens);
-            for (role, n) in piece.roles() {
-                self.batch.push_role(role, n);
+            let (mut n_tokens, mut n_text) = (0, 0);
+            for turn in piece.turns().take(n_turns) {
+                n_turns -= 1;
+                n_tokens += turn.n_tokens;
+                n_text += turn.n_text;
+                self.batch.push_role(turn.role, turn.n_tokens);
             }
+            self.batch.push_tokens(&piece.tokens[..n_tokens * format.token_bytes()]);
+            text.extend_from_slice(&piece.text[..n_text]);
         }
         self.batch.end()?;
         if with_text {
-            let text = pieces.iter().map(|piece| piece.text).collect::<Vec<_>>().concat();
             self.push_text(&String::from_utf8(text).context("texts are UTF-8")?);
         }
         self.outcomes.push(Ok(length));
         Ok(())
     }
+}
+
+/// How many turns a document keeps, to have so many tokens at most and to end with an answer, and how long it is then; no
+/// turn if that cannot be.
+fn cut(pieces: &[Record<'_>], max: usize) -> (usize, Length) {
+    let (mut kept, mut length) = ((0, Length::default()), Length::default());
+    for (i, turn) in pieces.iter().flat_map(Record::turns).enumerate() {
+        length.add(turn.role, turn.n_tokens);
+        length.special.n += turn.n_special;
+        if length.tokens > max {
+            break;
+        }
+        if turn.role == Role::Assistant && !turn.is_verbatim {
+            kept = (i + 1, length);
+        }
+    }
+    kept.1.special.first = special_strings(pieces).first;
+    kept.1.is_truncated = true;
+    kept
 }

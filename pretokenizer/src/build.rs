@@ -21,7 +21,7 @@ use crate::ledger::{self, Ledger};
 use crate::mix::{Divided, Plan};
 use crate::part::{self, PartManifest, Whole};
 use crate::pipeline::Pipeline;
-use crate::prepare::{Options, Planned, Prepared};
+use crate::prepare::{Chosen, Options, Planned, Prepared};
 use crate::reading;
 use crate::scratch::Scratch;
 use crate::split_files::Finished;
@@ -135,6 +135,9 @@ fn build_all(datamix: &Datamix, options: &Options) -> anyhow::Result<()> {
             vocab_size: tokenizer.vocab_size(),
             special_tokens: special_tokens.to_vec(),
         },
+        template_sha256: hash::sha256(
+            template.as_ref().map_or("chatml", Chosen::hashed).as_bytes(),
+        ),
         template: template.map_or_else(|| "chatml".into(), |chosen| chosen.name),
         config: serde_json::to_value(&datamix.resolved).context("the configuration as JSON")?,
         max_count: options.max_count,

@@ -108,6 +108,9 @@ fn tell_splits(text: &mut String, datamix: &Datamix, prepared: &Prepared, planne
         if let Some(min) = datamix.min_assistant_tokens {
             why.push(format!("`min_assistant_tokens: {min}`"));
         }
+        if let Some(max) = datamix.max_tokens {
+            why.push(format!("`max_tokens: {max}`"));
+        }
         if prepared.filter.template_may_refuse {
             why.push("the chat template".into());
         }

@@ -17,7 +17,7 @@ pub mod section; // one section of a file, and how sections lie over each other
 pub mod sections; // files -> their sections, laid over each other
 pub mod datamix; // the section that is left -> what is to be built
 
-pub use choices::{OnError, SpecialTokensInText};
+pub use choices::{OnError, SpecialTokensInText, TooLong};
 pub use datamix::{Datamix, Tokenizer};
 pub use entry::Entry;
 pub use key::{FileNames, Key, ValSplit};

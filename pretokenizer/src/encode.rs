@@ -5,7 +5,7 @@
 //! | bytes | content |
 //! |---|---|
 //! | u32 × 6 | slot, tokens, turns, bytes of text, special strings in it, the first of these |
-//! | 5 × turns | role, u32: tokens of the turn |
+//! | 13 × turns | role and form (see [`crate::piece`]), u32 × 3: tokens of the turn, bytes of its text, special strings in it |
 //! | | the tokens, as they are stored in shards |
 //! | | the text, where it is asked for |
 
@@ -18,7 +18,9 @@ use crate::filter::SpecialStrings;
 use crate::piece::{self, Form, Piece, Turn};
 
 const HEAD: usize = 24;
-const RUN: usize = 5;
+const TURN: usize = 13;
+/// Beside role and form of a turn: it was cut.
+const CUT: u8 = 0x80;
 
 /// Encodes piece after piece.
 #[derive(Debug)]
@@ -28,6 +30,7 @@ pub struct PieceEncoder<'t> {
     format: Format,
     with_text: bool,
     escapes: bool,
+    cut: Option<usize>,
     turn: String,
     ids: Vec<u32>,
     text: Vec<u8>,
@@ -46,16 +49,40 @@ pub struct Record<'b> {
     pub text: &'b [u8],
     /// Strings of special tokens in what its turns say.
     pub special: SpecialStrings,
-    runs: &'b [u8],
+    turns: &'b [u8],
+}
+
+/// What an encoded piece has of a turn.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct EncodedTurn {
+    /// Whose tokens they are.
+    pub role: Role,
+    /// Whether it is a text as it stands, without a template.
+    pub is_verbatim: bool,
+    /// Whether it was longer, and was cut.
+    pub is_cut: bool,
+    /// Its tokens.
+    pub n_tokens: usize,
+    /// Bytes of its text, if it was asked for.
+    pub n_text: usize,
+    /// Strings of special tokens in what it says.
+    pub n_special: u32,
 }
 
 impl<'t> PieceEncoder<'t> {
-    /// An encoder for a thread. If it escapes, nothing that a turn says becomes a special token.
+    /// An encoder for a thread. If it escapes, nothing that a turn says becomes a special token; texts without turns are cut to
+    /// so many tokens.
     #[must_use]
-    pub fn new(tokenizer: &'t Tokenizer, format: Format, with_text: bool, escapes: bool) -> Self {
+    pub fn new(
+        tokenizer: &'t Tokenizer,
+        format: Format,
+        with_text: bool,
+        escapes: bool,
+        cut: Option<usize>,
+    ) -> Self {
         let (turn, ids, text) = (String::new(), Vec::new(), Vec::new());
         let encoder = tokenizer.encoder();
-        Self { tokenizer, encoder, format, with_text, escapes, turn, ids, text }
+        Self { tokenizer, encoder, format, with_text, escapes, cut, turn, ids, text }
     }
 
     /// Appends the record of a piece. The wording is what lies around a turn that is worded; `{}` stands for its text.
@@ -83,17 +110,32 @@ impl<'t> PieceEncoder<'t> {
                     0..turn.text.len()
                 }
             };
-            special = special.and(special_strings(self.tokenizer, turn.text));
+            let mut in_turn = special_strings(self.tokenizer, turn.text);
             if self.escapes {
                 self.encoder.encode_around(&self.turn, said, &mut self.ids);
             } else {
                 self.encoder.encode(&self.turn, &mut self.ids);
             }
+            let mut kind = turn.role.id() | (turn.form as u8) << 4;
+            if let Some(cut) = self.cut
+                && turn.form == Form::Verbatim
+                && self.ids.len() - before > cut
+            {
+                self.ids.truncate(before + cut);
+                self.turn.truncate(text_of(self.tokenizer, &self.ids[before..], turn.text));
+                in_turn = special_strings(self.tokenizer, &self.turn);
+                kind |= CUT;
+            }
+            special = special.and(in_turn);
+            let text_before = self.text.len();
             if self.with_text {
                 self.text.extend_from_slice(self.turn.as_bytes());
             }
-            out.push(turn.role.id());
-            out.extend(narrow(self.ids.len() - before).to_le_bytes());
+            out.push(kind);
+            let (n_ids, n_text) = (self.ids.len() - before, self.text.len() - text_before);
+            for number in [narrow(n_ids), narrow(n_text), in_turn.n] {
+                out.extend(number.to_le_bytes());
+            }
             before = self.ids.len();
             n_turns += 1;
         }
@@ -114,7 +156,14 @@ impl<'t> PieceEncoder<'t> {
     }
 }
 
-fn special_strings(tokenizer: &Tokenizer, text: &str) -> SpecialStrings {
+/// How much of a text its first tokens are of, as far as they tell.
+pub(crate) fn text_of(tokenizer: &Tokenizer, ids: &[u32], text: &str) -> usize {
+    let said = tokenizer.decode(ids);
+    let same = said.bytes().zip(text.bytes()).take_while(|(a, b)| a == b).count();
+    (0..=same).rev().find(|end| text.is_char_boundary(*end)).unwrap_or(0)
+}
+
+pub(crate) fn special_strings(tokenizer: &Tokenizer, text: &str) -> SpecialStrings {
     let one = |token| SpecialStrings { n: 1, first: narrow(token) };
     tokenizer.special_strings(text).map(one).fold(SpecialStrings::default(), SpecialStrings::and)
 }
@@ -172,20 +221,29 @@ impl<'b> Record<'b> {
             u32::from_le_bytes(*number)
         };
         let [n_tokens, n_turns, n_text] = [1, 2, 3].map(|i| number(i) as usize);
-        let (runs, rest) = bytes[HEAD..].split_at(n_turns * RUN);
+        let (turns, rest) = bytes[HEAD..].split_at(n_turns * TURN);
         let (tokens, rest) = rest.split_at(n_tokens * format.token_bytes());
         let special = SpecialStrings { n: number(4), first: number(5) };
         let text = &rest[..n_text];
-        let record = Self { slot: number(0), n_tokens, tokens, text, special, runs };
-        (record, HEAD + runs.len() + tokens.len() + n_text)
+        let record = Self { slot: number(0), n_tokens, tokens, text, special, turns };
+        (record, HEAD + turns.len() + tokens.len() + n_text)
     }
 
-    /// The roles, and for how many tokens each of them holds.
-    pub fn roles(&self) -> impl Iterator<Item = (Role, usize)> {
-        self.runs.chunks_exact(RUN).map(|run| {
-            let n = run[1..].first_chunk().expect("a run is five bytes");
-            let role = Role::try_from(run[0]).expect("a role was written");
-            (role, u32::from_le_bytes(*n) as usize)
+    /// Its turns. A piece that waits for an encoder ([`pass_on`]) has none here.
+    pub fn turns(&self) -> impl Iterator<Item = EncodedTurn> {
+        self.turns.chunks_exact(TURN).map(|turn| {
+            let number = |i: usize| {
+                let number = turn[1 + 4 * i..].first_chunk().expect("a turn is whole");
+                u32::from_le_bytes(*number)
+            };
+            EncodedTurn {
+                role: Role::try_from(turn[0] & 0xf).expect("a role was written"),
+                is_verbatim: turn[0] & !CUT == turn[0] & 0xf | (Form::Verbatim as u8) << 4,
+                is_cut: turn[0] & CUT != 0,
+                n_tokens: number(0) as usize,
+                n_text: number(1) as usize,
+                n_special: number(2),
+            }
         })
     }
 }

@@ -29,6 +29,7 @@ pub mod buckets; // encoded pieces, by their place in the output
 pub mod whole; // the pieces of a document -> tokens with roles, where all of it is needed at once
 pub mod assemble; // a bucket of encoded pieces -> documents in order
 pub mod pipeline; // store -> documents in the order of the output, in parallel
+pub mod lengths; // lengths of documents -> what is said of them
 pub mod statistics; // counts, and the reference's text of them
 mod target; // the folder to write, checked
 mod reading; // the files of a datamix -> datasets
@@ -44,6 +45,5 @@ pub mod folder; // a folder of shards, opened to be looked at
 pub mod verify; // a folder -> what is wrong with it
 pub mod shown; // a folder -> some documents, token by token
 pub mod terminal; // such a document -> lines for a terminal
-pub mod lengths; // lengths of documents -> what is said of them
 pub mod page; // a folder -> a page about it
 pub mod difference; // two folders -> what differs

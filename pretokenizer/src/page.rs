@@ -9,10 +9,11 @@ use anyhow::Context as _;
 use minijinja::value::Serde;
 use minijinja::{AutoEscape, Environment};
 use serde::Serialize;
+use shards::manifest::{Bin, LengthSummary};
 use shards::{Manifest, PairReader, Role};
 
 use crate::folder::{Folder, Split};
-use crate::lengths::{Bin, Lengths, Summary};
+use crate::lengths::Lengths;
 use crate::shown::{Shown, turns};
 
 /// Tokens of a document that are shown; the page of a long one would be long.
@@ -27,6 +28,7 @@ struct Page<'a> {
     totals: Row,
     splits: Vec<SplitPart>,
     dropped: Vec<Dropped>,
+    special: Vec<Special>,
     documents: Vec<Document>,
     config: Option<String>,
     manifest: Option<&'a Manifest>,
@@ -40,7 +42,7 @@ struct Row {
     tokens: u64,
     trained: u64,
     by_role: [u64; Role::ALL.len()],
-    lengths: Option<Summary>,
+    lengths: Option<LengthSummary>,
 }
 
 #[derive(Debug, Serialize)]
@@ -57,6 +59,15 @@ struct Dropped {
     place: String,
     reason: String,
     n: u64,
+}
+
+/// Strings of special tokens in the texts of a source.
+#[derive(Debug, Serialize)]
+struct Special {
+    source: String,
+    split: String,
+    documents: u64,
+    strings: u64,
 }
 
 #[derive(Debug, Serialize)]
@@ -107,6 +118,7 @@ pub fn html(
         totals,
         splits,
         dropped: manifest.map(dropped).unwrap_or_default(),
+        special: manifest.map(special).unwrap_or_default(),
         documents: documents.iter().map(|it| document(it, turn_start, is_special)).collect(),
         config: manifest.map(|it| serde_json::to_string_pretty(&it.config)).transpose()?,
         manifest,
@@ -123,12 +135,12 @@ pub fn html(
 }
 
 impl Row {
-    fn new(name: &str, reader: &PairReader, first: usize, end: usize) -> (Self, Vec<u32>) {
+    fn new(name: &str, reader: &PairReader, first: usize, end: usize) -> (Self, Lengths) {
         let mut row = Self { name: name.into(), ..Self::default() };
-        let mut lengths = Vec::with_capacity(end - first);
+        let mut lengths = Lengths::default();
         for i in first..end {
             let document = reader.document(i);
-            lengths.push(u32::try_from(document.len()).unwrap_or(u32::MAX));
+            lengths.add(u32::try_from(document.len()).unwrap_or(u32::MAX));
             for role in document.roles() {
                 if let Some(n) = row.by_role.get_mut(role as usize) {
                     *n += 1;
@@ -138,7 +150,7 @@ impl Row {
         }
         row.documents = (end - first) as u64;
         row.trained = row.by_role[usize::from(Role::Assistant.id())];
-        row.lengths = Lengths::new(lengths.clone()).summary();
+        row.lengths = lengths.summary();
         (row, lengths)
     }
 
@@ -153,7 +165,7 @@ impl Row {
 }
 
 fn split_part(split: &Split, reader: &PairReader) -> SplitPart {
-    let (mut sources, mut lengths, mut first) = (Vec::new(), Vec::new(), 0);
+    let (mut sources, mut lengths, mut first) = (Vec::new(), Lengths::default(), 0);
     let whole = [("all".to_string(), reader.len())];
     let named = if split.sources.is_empty() { &whole[..] } else { &split.sources };
     let mut total = Row { name: split.name.clone(), ..Row::default() };
@@ -162,10 +174,9 @@ fn split_part(split: &Split, reader: &PairReader) -> SplitPart {
         let (row, its_lengths) = Row::new(name, reader, first, end);
         total.add(&row);
         sources.push(row);
-        lengths.extend(its_lengths);
+        lengths.append(&its_lengths);
         first = end;
     }
-    let lengths = Lengths::new(lengths);
     total.lengths = lengths.summary();
     let bins = lengths.even(BINS);
     let most = bins.iter().map(|bin| bin.documents).max().unwrap_or(1).max(1);
@@ -189,6 +200,18 @@ fn dropped(manifest: &Manifest) -> Vec<Dropped> {
         }
     }
     all
+}
+
+fn special(manifest: &Manifest) -> Vec<Special> {
+    let sources = manifest.splits.iter().flat_map(|split| {
+        split.sources.iter().map(|source| Special {
+            source: source.name.clone(),
+            split: split.name.clone(),
+            documents: source.special_tokens_in_text.documents,
+            strings: source.special_tokens_in_text.strings,
+        })
+    });
+    sources.filter(|it| it.strings > 0).collect()
 }
 
 fn document(shown: &Shown, turn_start: Option<u32>, is_special: impl Fn(u32) -> bool) -> Document {

@@ -115,6 +115,7 @@ pub(crate) struct Whole {
     pub(crate) program: String,
     pub(crate) tokenizer: manifest::Tokenizer,
     pub(crate) template: String,
+    pub(crate) template_sha256: String,
     pub(crate) config: serde_json::Value,
     pub(crate) max_count: Option<usize>,
     pub(crate) inputs: Vec<FileHash>,
@@ -130,12 +131,15 @@ impl Whole {
         splits: Vec<manifest::Split>,
         outputs: Vec<FileHash>,
     ) -> manifest::Manifest {
-        let Self { program, tokenizer, template, config, inputs, sources_read, .. } = self;
+        let Self { template_sha256, config, inputs, sources_read, .. } = self;
+        let Self { program, tokenizer, template, .. } = self;
         manifest::Manifest {
             version: manifest::VERSION,
             program,
             tokenizer,
             template,
+            template_sha256,
+            config_sha256: manifest::config_sha256(&config),
             config,
             inputs,
             sources_read,
@@ -146,14 +150,16 @@ impl Whole {
 
     /// What differs from another part's, in a word; `None` if they belong together.
     pub(crate) fn differs_in(&self, other: &Self) -> Option<&'static str> {
-        let Self { program, tokenizer, template, config, max_count, inputs, sources_read, ledger } =
-            self;
+        let Self { program, tokenizer, template, template_sha256, config, .. } = self;
+        let Self { max_count, inputs, sources_read, ledger, .. } = self;
+        let is_template_same =
+            *template == other.template && *template_sha256 == other.template_sha256;
         let differences = [
             ("configuration", *config != other.config),
             ("`--max_count`", *max_count != other.max_count),
             ("`--ledger`", *ledger != other.ledger),
             ("tokenizer", *tokenizer != other.tokenizer),
-            ("template", *template != other.template),
+            ("template", !is_template_same),
             ("inputs", *inputs != other.inputs || *sources_read != other.sources_read),
             ("program's version", *program != other.program),
         ];

@@ -133,8 +133,13 @@ impl Pipeline<'_> {
             },
             || {
                 let (tokenizer, format) = (self.tokenizer, self.format);
-                let mut encoder =
-                    PieceEncoder::new(tokenizer, format, self.with_text, self.escapes);
+                let mut encoder = PieceEncoder::new(
+                    tokenizer,
+                    format,
+                    self.with_text,
+                    self.escapes,
+                    self.filter.cut(),
+                );
                 let mut records = Vec::new();
                 move |(block, bytes): (usize, Vec<u8>)| {
                     records.clear();

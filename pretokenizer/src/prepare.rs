@@ -12,7 +12,7 @@ use cli::{BadInput, bail_input, print};
 use shards::hash;
 use text::{Header, Template, TemplateFile};
 
-use crate::config::{self, Datamix, Source, SpecialTokensInText};
+use crate::config::{self, Datamix, Source, SpecialTokensInText, TooLong};
 use crate::duplicates::Removal;
 use crate::filter::Filter;
 use crate::minhash::MinHash;
@@ -70,6 +70,8 @@ impl Prepared {
         }
         let filter = Filter {
             min_assistant_tokens: datamix.min_assistant_tokens,
+            max_tokens: datamix.max_tokens,
+            truncates: datamix.too_long == TooLong::Truncate,
             template_may_refuse: template.is_some() && datamix.chat_template.skips,
         };
         if options.part.is_some() && options.max_count.is_some() && !filter.keeps_all() {
@@ -256,6 +258,13 @@ pub(crate) struct Chosen {
     pub(crate) name: String,
     /// A Jinja template's source, which goes with the shards.
     pub(crate) source: Option<String>,
+}
+
+impl Chosen {
+    /// What the hash of the template is of.
+    pub(crate) fn hashed(&self) -> &str {
+        self.source.as_deref().unwrap_or(&self.name)
+    }
 }
 
 /// `None` for ChatML and the reference's tokenizers, where every turn is encoded on its own.

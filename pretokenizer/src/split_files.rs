@@ -6,6 +6,7 @@ use std::path::Path;
 
 use cli::print;
 use serde::{Deserialize, Serialize};
+use shards::Role;
 use shards::atomic::{self, AtomicFile};
 use shards::manifest;
 use shards::writer::PairWriter;
@@ -15,8 +16,9 @@ use crate::assemble::Assembled;
 use crate::config::datamix::path_of;
 use crate::config::{Datamix, SpecialTokensInText};
 use crate::filter::{Outcome, SpecialStrings};
+use crate::lengths::Lengths;
 use crate::mix::Plan;
-use crate::statistics::{OfDataset, Statistics};
+use crate::statistics::{Counts, OfDataset, Statistics};
 
 /// Files that are being written.
 #[derive(Debug)]
@@ -101,9 +103,9 @@ impl<'p> SplitFiles<'p> {
                     }
                     n += 1;
                     self.n_kept += 1;
-                    self.statistics.count(place, |counts| counts.keep(*length));
+                    self.statistics.keep(place, *length);
                 }
-                Err(reason) => self.statistics.count(place, |counts| counts.refuse(*reason)),
+                Err(reason) => self.statistics.refuse(place, *reason),
             }
         }
         self.shards.append(&assembled.batch, n)?;
@@ -199,13 +201,25 @@ impl Finished {
             samples: dataset.samples as u64 + dataset.removed.values().sum::<u64>(),
             documents: dataset.counts.documents,
             tokens: dataset.counts.tokens,
-            assistant_tokens: dataset.counts.assistant_tokens,
+            assistant_tokens: of_role(&dataset.counts, Role::Assistant),
+            tokens_by_role: Role::ALL
+                .map(|role| (role.name().into(), of_role(&dataset.counts, role)))
+                .into(),
+            lengths: dataset.lengths.summary(),
+            truncated: dataset.counts.truncated,
             skipped: (dataset.counts.refused.iter().chain(&dataset.removed))
                 .map(|(reason, n)| (reason.name().into(), *n))
                 .collect(),
             special_tokens_in_text: dataset.counts.special,
         };
+        let mut lengths = Lengths::default();
+        statistics.datasets.iter().for_each(|dataset| lengths.append(&dataset.lengths));
+        let lengths = lengths.summary();
         let sources = statistics.datasets.into_iter().map(source).collect();
-        Ok(manifest::Split { name: split, prefix, sources })
+        Ok(manifest::Split { name: split, prefix, lengths, sources })
     }
+}
+
+fn of_role(counts: &Counts, role: Role) -> u64 {
+    counts.by_role[usize::from(role.id())]
 }

@@ -4,9 +4,11 @@ use std::collections::BTreeMap;
 use std::fmt::Write;
 
 use serde::{Deserialize, Serialize};
+use shards::Role;
 use shards::manifest::SpecialTokensInText;
 
 use crate::filter::{Length, Reason};
+use crate::lengths::Lengths;
 use crate::mix::Plan;
 use crate::python;
 
@@ -18,8 +20,10 @@ pub struct Counts {
     pub documents: u64,
     /// Their tokens.
     pub tokens: u64,
-    /// Tokens of the assistant among them.
-    pub assistant_tokens: u64,
+    /// These, by whose turn they are of.
+    pub by_role: [u64; Role::ALL.len()],
+    /// Documents that were longer, and were cut.
+    pub truncated: u64,
     /// Tokens of the shortest and of the longest document.
     pub lengths: Option<(u64, u64)>,
     /// Samples that were left out, by reason.
@@ -29,27 +33,31 @@ pub struct Counts {
 }
 
 impl Counts {
-    /// Counts a document.
-    pub fn keep(&mut self, document: Length) {
+    fn keep(&mut self, document: Length) {
         let length = document.tokens as u64;
         self.documents += 1;
         self.tokens += length;
-        self.assistant_tokens += document.assistant_tokens as u64;
+        for (n, more) in self.by_role.iter_mut().zip(document.by_role) {
+            *n += more as u64;
+        }
+        self.truncated += u64::from(document.is_truncated);
         let (min, max) = self.lengths.unwrap_or((length, length));
         self.lengths = Some((min.min(length), max.max(length)));
         self.special.documents += u64::from(document.special.n > 0);
         self.special.strings += u64::from(document.special.n);
     }
 
-    /// Counts a sample that is left out.
-    pub fn refuse(&mut self, reason: Reason) {
+    fn refuse(&mut self, reason: Reason) {
         *self.refused.entry(reason).or_default() += 1;
     }
 
     fn add(&mut self, other: &Self) {
         self.documents += other.documents;
         self.tokens += other.tokens;
-        self.assistant_tokens += other.assistant_tokens;
+        for (n, more) in self.by_role.iter_mut().zip(other.by_role) {
+            *n += more;
+        }
+        self.truncated += other.truncated;
         self.special.documents += other.special.documents;
         self.special.strings += other.special.strings;
         self.lengths = match (self.lengths, other.lengths) {
@@ -78,6 +86,8 @@ pub struct OfDataset {
     pub fraction: f64,
     /// What came of its documents.
     pub counts: Counts,
+    /// How long they are.
+    pub lengths: Lengths,
     /// What the reference's text books on it.
     pub booked: Counts,
 }
@@ -114,6 +124,7 @@ impl Statistics {
             removed: part.n_removed(),
             fraction: part.fraction,
             counts: Counts::default(),
+            lengths: Lengths::default(),
             booked: Counts::default(),
         });
         let datasets: Vec<_> = datasets.collect();
@@ -121,8 +132,19 @@ impl Statistics {
         Self { datasets, at: Position { dataset: 0, end, booked: 0, booked_end: end } }
     }
 
-    /// Counts the sample with this place in the plan; samples come in order and none is left out.
-    pub fn count(&mut self, place: usize, count: impl Fn(&mut Counts)) {
+    /// Counts a document; samples come in order and none is left out.
+    pub fn keep(&mut self, place: usize, document: Length) {
+        self.count(place, |counts| counts.keep(document));
+        let tokens = u32::try_from(document.tokens).unwrap_or(u32::MAX);
+        self.datasets[self.at.dataset].lengths.add(tokens);
+    }
+
+    /// Counts a sample that is left out.
+    pub fn refuse(&mut self, place: usize, reason: Reason) {
+        self.count(place, |counts| counts.refuse(reason));
+    }
+
+    fn count(&mut self, place: usize, count: impl Fn(&mut Counts)) {
         let Position { mut dataset, mut end, mut booked, mut booked_end } = self.at;
         while place >= end {
             dataset += 1;
@@ -150,6 +172,7 @@ impl Statistics {
     pub fn add(&mut self, other: &Self) {
         for (here, there) in self.datasets.iter_mut().zip(&other.datasets) {
             here.counts.add(&there.counts);
+            here.lengths.append(&there.lengths);
             here.booked.add(&there.booked);
         }
     }

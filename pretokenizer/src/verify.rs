@@ -17,6 +17,7 @@ use shards::{PairReader, atomic, manifest};
 use text::chatml::{TURN_END, TURN_START};
 
 use crate::folder::{Folder, Split};
+use crate::lengths::Lengths;
 use crate::verify::documents::{Checks, Seen};
 use crate::verify::findings::Kind;
 use crate::verify::turns::Turns;
@@ -170,9 +171,8 @@ fn look_at(
         let seen = documents::check(reader, first, end, checks);
         let [tokens, of_assistant] = seen.tokens();
         // A token without a role is a problem of its own, and in no count.
-        if !seen.findings.has(Kind::NoRole)
-            && [tokens, of_assistant] != [source.tokens, source.assistant_tokens]
-        {
+        let has_roles = !seen.findings.has(Kind::NoRole);
+        if has_roles && [tokens, of_assistant] != [source.tokens, source.assistant_tokens] {
             report.problems.push(format!(
                 "{}: `{}` has {} tokens, {} of the assistant; the manifest counts {} and {}",
                 split.name,
@@ -181,6 +181,22 @@ fn look_at(
                 HumanCount(of_assistant),
                 HumanCount(source.tokens),
                 HumanCount(source.assistant_tokens)
+            ));
+        } else if has_roles && seen.tokens_by_role() != source.tokens_by_role {
+            report.problems.push(format!(
+                "{}: `{}` has tokens of other roles than the manifest counts: {:?}, not {:?}",
+                split.name,
+                source.name,
+                seen.tokens_by_role(),
+                source.tokens_by_role
+            ));
+        }
+        let sizes = (first..end).map(|i| u32::try_from(reader.document(i).len()));
+        let lengths: Lengths = sizes.map(|size| size.unwrap_or(u32::MAX)).collect();
+        if lengths.summary() != source.lengths {
+            report.problems.push(format!(
+                "{}: the documents of `{}` have other lengths than the manifest says",
+                split.name, source.name
             ));
         }
         all.append(seen);

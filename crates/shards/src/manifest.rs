@@ -13,10 +13,10 @@ use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
 use crate::atomic;
-use crate::hash::FileHash;
+use crate::hash::{self, FileHash};
 
 /// The version of the format that this code writes and reads.
-pub const VERSION: u32 = 1;
+pub const VERSION: u32 = 2;
 
 /// The file that makes a folder valid.
 pub const FILE_NAME: &str = "manifest.json";
@@ -36,8 +36,12 @@ pub struct Manifest {
     pub tokenizer: Tokenizer,
     /// How a conversation became text, such as `chatml`.
     pub template: String,
+    /// SHA-256 of the template's source, or of its name where the program has it.
+    pub template_sha256: String,
     /// The resolved configuration, all sections and flags merged.
     pub config: serde_json::Value,
+    /// SHA-256 of the configuration, as [`config_sha256`] has it.
+    pub config_sha256: String,
     /// Every file that was read, in the order of the datamix.
     pub inputs: Vec<FileHash>,
     /// What was made of them before they were divided into splits, in the order of the datamix.
@@ -75,19 +79,22 @@ pub struct SourceRead {
 }
 
 /// What came out for one split.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Split {
     /// `train` or `val`.
     pub name: String,
     /// The start of its files' names.
     pub prefix: String,
+    /// How long its documents are; absent if there are none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub lengths: Option<LengthSummary>,
     /// Its sources, in the order in which their documents stand in the files.
     pub sources: Vec<Source>,
 }
 
 /// What one source gave to a split.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Source {
     /// Its name in the datamix.
@@ -100,11 +107,62 @@ pub struct Source {
     pub tokens: u64,
     /// Tokens of the assistant's turns among them.
     pub assistant_tokens: u64,
+    /// All of these tokens, by the name of the role.
+    pub tokens_by_role: BTreeMap<String, u64>,
+    /// How long its documents are; absent if there are none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub lengths: Option<LengthSummary>,
+    /// How many of the documents were longer, and were cut (`too_long: truncate`); absent if none was.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub truncated: u64,
     /// How many of the samples did not, by reason.
     pub skipped: BTreeMap<String, u64>,
     /// Strings of special tokens in the documents' texts; absent where there are none.
     #[serde(default, skip_serializing_if = "SpecialTokensInText::is_none")]
     pub special_tokens_in_text: SpecialTokensInText,
+}
+
+/// How long documents are, in tokens.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct LengthSummary {
+    /// The shortest.
+    pub min: u32,
+    /// The average, to a hundredth.
+    pub mean: f64,
+    /// Half of the documents are at most so long.
+    pub median: u32,
+    /// 90 of 100 are.
+    pub p90: u32,
+    /// 99 of 100 are.
+    pub p99: u32,
+    /// The longest.
+    pub max: u32,
+    /// How many are how long, in bins that double in width.
+    pub histogram: Vec<Bin>,
+}
+
+/// How many documents are from `from` to before `to` tokens long.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Bin {
+    /// The shortest length in it.
+    pub from: u32,
+    /// The shortest that is not.
+    pub to: u32,
+    /// Documents.
+    pub documents: u64,
+}
+
+/// SHA-256 of a configuration: of its JSON without white space, the keys in the order of the manifest.
+#[must_use]
+pub fn config_sha256(config: &serde_json::Value) -> String {
+    hash::sha256(config.to_string().as_bytes())
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde hands over a reference")]
+fn is_zero(n: &u64) -> bool {
+    *n == 0
 }
 
 /// How often the texts of documents, without what a template lays around them, have the string of a special token.

@@ -50,3 +50,15 @@ choice! {
         "skip" => Skip,
     }
 }
+
+choice! {
+    /// What becomes of a document with more tokens than `max_tokens`.
+    TooLong {
+        /// It is left out.
+        #[default]
+        "drop" => Drop,
+        /// It loses turns from its end until it fits and ends with an answer, and is left out if that leaves none. A text
+        /// without turns is cut at the last token that fits.
+        "truncate" => Truncate,
+    }
+}

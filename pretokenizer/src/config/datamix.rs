@@ -8,7 +8,7 @@ use cli::{BadInput, bail_input, suggest};
 use shards::layout::IndexKind;
 use text::Header;
 
-use crate::config::choices::{OnError, SpecialTokensInText};
+use crate::config::choices::{OnError, SpecialTokensInText, TooLong};
 use crate::config::entry::Entry;
 use crate::config::generic::{Chat, Instructions, PlainTexts};
 use crate::config::key::Key;
@@ -43,6 +43,10 @@ pub struct Datamix {
     pub on_error: OnError,
     /// Conversations with fewer assistant tokens are left out.
     pub min_assistant_tokens: Option<usize>,
+    /// Documents of more tokens are too long.
+    pub max_tokens: Option<usize>,
+    /// What becomes of those.
+    pub too_long: TooLong,
     /// Conversations that stand earlier in the same split are left out.
     pub remove_duplicates: bool,
     /// Conversations that are much like one that stands earlier in the same split are left out.
@@ -155,6 +159,8 @@ impl Datamix {
                 .unwrap_or_default(),
             on_error: section.on_error.value().copied().unwrap_or_default(),
             min_assistant_tokens: section.min_assistant_tokens.value().copied(),
+            max_tokens: max_tokens(&section)?,
+            too_long: section.too_long.value().copied().unwrap_or_default(),
             remove_near_duplicates: remove_near_duplicates(&section)?,
             remove_duplicates: section.remove_duplicates.value().copied().unwrap_or(false),
             remove_train_in_val: section.remove_train_in_val.value().copied().unwrap_or(false),
@@ -245,6 +251,16 @@ fn tokenizer(section: &Section) -> anyhow::Result<Tokenizer> {
             bail_input!("`tokenizer_type: {other}` is not supported\nhint: {hint}")
         }
         None => Err(missing("tokenizer_type")),
+    }
+}
+
+fn max_tokens(section: &Section) -> anyhow::Result<Option<usize>> {
+    match (section.max_tokens.value(), section.too_long.value()) {
+        (Some(0), _) => bail_input!("`max_tokens: 0` leaves no document, expected 1 or more"),
+        (None, Some(_)) => bail_input!(
+            "`too_long` says what becomes of documents of more than `max_tokens`, which is not set\nhint: set `max_tokens`, such as to the `seq_length` of the training"
+        ),
+        (max, _) => Ok(max.copied()),
     }
 }
 

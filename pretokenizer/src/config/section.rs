@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-use crate::config::choices::{OnError, SpecialTokensInText};
+use crate::config::choices::{OnError, SpecialTokensInText, TooLong};
 use crate::config::entry::Entry;
 use crate::config::key::Key;
 use crate::config::near_duplicates::RemoveNearDuplicates;
@@ -103,6 +103,10 @@ section! {
     dataset_impl: String,
     /// Conversations with fewer assistant tokens are left out.
     min_assistant_tokens: usize,
+    /// Documents of more tokens are too long.
+    max_tokens: usize,
+    /// `drop` or `truncate`: what to do with documents of more than `max_tokens`.
+    too_long: TooLong,
     /// Conversations that stand earlier in the same split are left out, whatever source they are from.
     remove_duplicates: bool,
     /// Conversations that are much like one that stands earlier in the same split are left out: `true`, or keys for MinHash such as `{threshold: 0.8, num_perm: 128, ngram: 5}`.
@@ -146,6 +150,12 @@ impl FromFlag for List {
 }
 
 impl FromFlag for SpecialTokensInText {
+    fn from_flag(text: &str) -> Result<Self, String> {
+        Self::named(text)
+    }
+}
+
+impl FromFlag for TooLong {
     fn from_flag(text: &str) -> Result<Self, String> {
         Self::named(text)
     }

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use serde_json::Value;
 use shards::Manifest;
 use shards::hash::FileHash;
+use shards::manifest::LengthSummary;
 
 /// Keys that say where the output goes, not what it holds.
 const PLACES: [&str; 3] = ["output_dir", "output_dir_suffix", "compress"];
@@ -19,6 +20,9 @@ pub(crate) fn differences(a: &Manifest, b: &Manifest) -> Vec<String> {
         }
     };
     compare("template", &a.template, &b.template);
+    if a.template == b.template {
+        compare("template's SHA-256", &a.template_sha256, &b.template_sha256);
+    }
     compare("tokenizer", &a.tokenizer.kind, &b.tokenizer.kind);
     compare("tokenizer's SHA-256", &a.tokenizer.file.sha256, &b.tokenizer.file.sha256);
     compare("vocabulary", &a.tokenizer.vocab_size, &b.tokenizer.vocab_size);
@@ -31,7 +35,40 @@ pub(crate) fn differences(a: &Manifest, b: &Manifest) -> Vec<String> {
     flatten("", &b.config, &mut of_b);
     lines.extend(sides("key", &of_a, &of_b));
     lines.extend(sides("input", &hashes(&a.inputs), &hashes(&b.inputs)));
+    lines.extend(sides("count", &counts(a), &counts(b)));
     lines
+}
+
+/// What was counted, but the documents themselves, which are compared: what was left out, cut, or holds special strings, and
+/// how long the documents of a split are.
+fn counts(manifest: &Manifest) -> BTreeMap<String, String> {
+    let mut counts = BTreeMap::new();
+    for read in &manifest.sources_read {
+        for (reason, n) in &read.dropped {
+            counts.insert(format!("{}: {reason}", read.name), n.to_string());
+        }
+    }
+    for split in &manifest.splits {
+        if let Some(lengths) = &split.lengths {
+            let LengthSummary { min, mean, median, p90, p99, max, .. } = lengths;
+            let text = format!(
+                "{min} to {max} tokens, mean {mean}, median {median}, 90 % {p90}, 99 % {p99}"
+            );
+            counts.insert(format!("{}: lengths", split.name), text);
+        }
+        for source in &split.sources {
+            let mut add = |what: &str, n: u64| {
+                if n > 0 {
+                    counts
+                        .insert(format!("{}: {}: {what}", split.name, source.name), n.to_string());
+                }
+            };
+            source.skipped.iter().for_each(|(reason, n)| add(reason, *n));
+            add("truncated", source.truncated);
+            add("special tokens in texts", source.special_tokens_in_text.strings);
+        }
+    }
+    counts
 }
 
 fn hashes(files: &[FileHash]) -> BTreeMap<String, String> {

@@ -3,6 +3,7 @@
 //! A special token may stand inside a text (`special_tokens_in_text: keep`), so what looks like the border of a turn
 //! need not be one. But where the role changes, or a document ends, there must be one.
 
+use std::collections::BTreeMap;
 use std::thread;
 
 use shards::{PairReader, Role};
@@ -39,6 +40,12 @@ impl Seen {
         for (all, later) in self.by_role.iter_mut().zip(later.by_role) {
             *all += later;
         }
+    }
+
+    /// Tokens by the names of the roles.
+    pub(crate) fn tokens_by_role(&self) -> BTreeMap<String, u64> {
+        let named = Role::ALL.into_iter().zip(self.by_role);
+        named.map(|(role, n)| (role.name().to_string(), n)).collect()
     }
 
     /// Tokens in all, and the assistant's among them.

@@ -42,6 +42,10 @@ pub(crate) fn check(folder: &Path, manifest: &Manifest, report: &mut Report) -> 
             .checked
             .push(format!("{} files with the bytes that the manifest names", found.len()));
     }
+    if manifest::config_sha256(&manifest.config) != manifest.config_sha256 {
+        let what = "the configuration in the manifest is not the one of its SHA-256";
+        report.problems.push(what.into());
+    }
     let mut others = Vec::new();
     for entry in fs_err::read_dir(folder)? {
         let name = entry?.file_name().to_string_lossy().into_owned();

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::path::Path;
 
 use serde_json::{Value, json};
+use shards::PairReader;
 
 use crate::workplace::Workplace;
 
@@ -49,6 +50,25 @@ fn its_manifest_counts_what_its_shards_hold() {
         assert_eq!(size("text.bin"), 2 * sum("tokens"));
         assert_eq!(size("role.bin"), 2 * sum("tokens"));
         assert_eq!(size("text.idx"), 42 + 12 * sum("documents"));
+        let reader =
+            PairReader::open(&workplace.path().join(format!("out/{prefix}"))).expect("a split");
+        let mut lengths: Vec<_> = (0..reader.len()).map(|i| reader.document(i).len()).collect();
+        lengths.sort_unstable();
+        // The nearest rank, as numpy.percentile(lengths, percent, method="inverted_cdf") has it.
+        let rank = |percent: usize| lengths[(lengths.len() * percent).div_ceil(100) - 1];
+        let said = &split["lengths"];
+        for (key, length) in
+            [("min", lengths[0]), ("median", rank(50)), ("p90", rank(90)), ("p99", rank(99))]
+        {
+            assert_eq!(said[key], length, "{key}");
+        }
+        let mean = said["mean"].as_f64().expect("a number");
+        assert!((mean - reader.n_tokens() as f64 / reader.len() as f64).abs() <= 0.005);
+        for bin in said["histogram"].as_array().expect("a list") {
+            let [from, to] = ["from", "to"].map(|key| bin[key].as_u64().expect("a number"));
+            let n = lengths.iter().filter(|length| (from..to).contains(&(**length as u64))).count();
+            assert_eq!(bin["documents"], n, "{bin}");
+        }
         let roles = workplace.read(&format!("out/{prefix}-role.bin"));
         let assistant = roles.chunks_exact(2).filter(|role| *role == [2, 0]).count() as u64;
         assert_eq!(assistant, sum("assistant_tokens"));

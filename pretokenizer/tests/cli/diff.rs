@@ -62,17 +62,18 @@ fn changed_new_missing_and_moved_documents_are_told_apart() {
         change,
         &[],
         &expect![[r#"
-        train: 12 documents in the first, 12 in the second
-          source       same     moved other roles   changed first only second only
-          joke            9         1           0         1          1           1
-          moved: document 0 (`joke`) -> 1
-          changed: document 3 (`joke`) -> 3, from token 22 on
-            behind "?<|im_end|>\n<|im_start|>assistant\nBecause of"
-            first  "the number 3.<|im_end|>\n"
-            second "another number.<|im_end|>\n"
-          only in the first: document 6 (`joke`): "<|im_start|>user\nWhy is 6 so?<|im_end|>\n<|im_start|>assistant\nBecause of the number"
-          only in the second: document 9 (`joke`): "<|im_start|>user\nWho comes late?<|im_end|>\n<|im_start|>assistant\nA new one.<|im_end|>"
-    "#]],
+            count `train: lengths`: 30 to 32 tokens, mean 30.33, median 30, 90 % 32, 99 % 32 -> 26 to 32 tokens, mean 30.08, median 30, 90 % 32, 99 % 32
+            train: 12 documents in the first, 12 in the second
+              source       same     moved other roles   changed first only second only
+              joke            9         1           0         1          1           1
+              moved: document 0 (`joke`) -> 1
+              changed: document 3 (`joke`) -> 3, from token 22 on
+                behind "?<|im_end|>\n<|im_start|>assistant\nBecause of"
+                first  "the number 3.<|im_end|>\n"
+                second "another number.<|im_end|>\n"
+              only in the first: document 6 (`joke`): "<|im_start|>user\nWhy is 6 so?<|im_end|>\n<|im_start|>assistant\nBecause of the number"
+              only in the second: document 9 (`joke`): "<|im_start|>user\nWho comes late?<|im_end|>\n<|im_start|>assistant\nA new one.<|im_end|>"
+        "#]],
     );
 }
 
@@ -83,6 +84,7 @@ fn what_the_datamix_says_otherwise_is_told() {
         &["--rng_seed", "43", "--max_count", "11"],
         &expect![[r#"
         key `rng_seed`: 42 -> 43
+        count `train: lengths`: 30 to 32 tokens, mean 30.33, median 30, 90 % 32, 99 % 32 -> 30 to 32 tokens, mean 30.18, median 30, 90 % 30, 99 % 32
         train: 12 documents in the first, 11 in the second
           source       same     moved other roles   changed first only second only
           joke           11         0           0         0          1           0

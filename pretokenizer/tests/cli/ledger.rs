@@ -197,7 +197,7 @@ fn check_ways(lines: &[Value], source: &str, expected: &Expect) {
             *ways.entry(way).or_insert(0) += 1;
         }
     }
-    let ways: Vec<_> = ways.iter().map(|(way, n)| format!("{n:4} {way}\n")).collect();
+    let ways: Vec<_> = ways.iter().map(|(way, n)| format!("{n} {way}\n")).collect();
     expected.assert_eq(&ways.concat());
 }
 
@@ -209,60 +209,60 @@ fn its_counts_are_the_manifests_whatever_happens_to_a_row() {
         &lines,
         "chats",
         &expect![[r#"
-               1 bad row: not JSON
-               1 bad row: wrong type
-              23 kept in train
-               4 kept in val
-               1 no messages
-               7 train: duplicate
-               4 train: fraction
-               2 train: in_val
-               3 train: min_assistant_tokens
-               1 val: duplicate
-               3 val: eval_size
-               9 val: max_val_set
-               1 val: min_assistant_tokens
+            1 bad row: not JSON
+            1 bad row: wrong type
+            23 kept in train
+            4 kept in val
+            1 no messages
+            7 train: duplicate
+            4 train: fraction
+            2 train: in_val
+            3 train: min_assistant_tokens
+            1 val: duplicate
+            3 val: eval_size
+            9 val: max_val_set
+            1 val: min_assistant_tokens
         "#]],
     );
     check_ways(
         &lines,
         "minimath",
         &expect![[r#"
-               8 empty
-              17 kept in train
-              15 kept in val
+            8 empty
+            17 kept in train
+            15 kept in val
         "#]],
     );
     check_ways(
         &lines,
         "trivia_qa_nocontext",
         &expect![[r#"
-               6 train: in_val
-               3 train: min_assistant_tokens
-               3 val: eval_size
-               6 val: min_assistant_tokens
+            6 train: in_val
+            3 train: min_assistant_tokens
+            3 val: eval_size
+            6 val: min_assistant_tokens
         "#]],
     );
     check_ways(
         &lines,
         "oasst_export",
         &expect![[r#"
-               1 another language
-               1 bad row: not as expected
-               7 kept in train
-               6 kept in val
-              16 message of a tree
+            1 another language
+            1 bad row: not as expected
+            7 kept in train
+            6 kept in val
+            16 message of a tree
         "#]],
     );
     check_ways(
         &lines,
         "red_pajama",
         &expect![[r#"
-               1 empty
-               7 train: in_val
-               3 train: min_assistant_tokens
-               3 train: size
-               4 val: min_assistant_tokens
+            1 empty
+            7 train: in_val
+            3 train: min_assistant_tokens
+            3 train: size
+            4 val: min_assistant_tokens
         "#]],
     );
 }

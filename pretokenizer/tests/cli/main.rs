@@ -9,6 +9,7 @@ mod texts; // given as something else
 mod generic; // columns that the datamix names, and chat templates
 mod hub; // datasets that are fetched
 mod ledger; // what became of every row
+mod too_long; // a cap on length
 mod duplicates; // what stands in the output more than once
 mod near_duplicates; // what is much like another
 mod special_tokens; // strings of special tokens in texts

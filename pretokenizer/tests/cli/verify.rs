@@ -248,6 +248,7 @@ fn without_the_tokenizer_turns_are_compared_with_each_other() {
         train: 24 documents, 630 tokens, 351 of the assistant
         val: 6 documents, 160 tokens, 89 of the assistant
         not checked: the roles' names in the text, but that all turns of a role begin alike (`demo.model` is not here; `--tokenizer FILE` gives it)
+        wrong: val: `joke` has tokens of other roles than the manifest counts: {"assistant": 89, "context": 0, "system": 4, "user": 67}, not {"assistant": 89, "context": 0, "system": 0, "user": 71}
         wrong: val: changes of the role elsewhere than between two turns: 1
           document 0, token 4: from `system` to `user`
     "#]].assert_eq(&verify(&workplace, &["out"]).out);

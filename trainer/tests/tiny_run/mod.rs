@@ -6,7 +6,7 @@ use std::process::{Command, Output};
 
 use fs_err as fs;
 use serde_json::json;
-use shards::hash::FileHash;
+use shards::hash::{self, FileHash};
 use shards::manifest::{self, Manifest, Split};
 use shards::{IndexKind, PairWriter, Role, atomic};
 use tempfile::TempDir;
@@ -120,10 +120,17 @@ fn write_shards(tokenizer_file: &Path, folder: &Path) {
             special_tokens: tokenizer.special_tokens().to_vec(),
         },
         template: "chatml".into(),
+        template_sha256: hash::sha256(b"chatml"),
         config: json!({}),
+        config_sha256: manifest::config_sha256(&json!({})),
         inputs: Vec::new(),
         sources_read: Vec::new(),
-        splits: vec![Split { name: "train".into(), prefix: "tiny-train".into(), sources: vec![] }],
+        splits: vec![Split {
+            name: "train".into(),
+            prefix: "tiny-train".into(),
+            lengths: None,
+            sources: vec![],
+        }],
         outputs: vec![hash("tiny-train-text.bin"), hash("tiny-train-role.bin")],
     };
     manifest.write(folder).expect("written");
