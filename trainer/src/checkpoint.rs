@@ -10,16 +10,15 @@
 //! | `checkpoint.json` | where the run stands, its configuration, what it began with, which box of which tensor is in which file, and the SHA-256 of every other file; written last |
 //!
 //! Where several ranks write, each has files of its own (`model-00001-of-00002.safetensors`) with the boxes that it keeps,
-//! named as `NAME[rows,columns]`. A reader takes the boxes that it needs, whatever its own layout.
+//! named as `NAME[rows,columns]`. A reader takes the numbers that it needs, whatever its own layout.
 //!
-//! The folder is filled under another name and renamed when it is whole. A file that was changed since is found by its
-//! hash.
+//! The folder is filled under another name and renamed when it is whole: after every rank's files are on the disk and rank
+//! 0 has written their hashes. A file that was changed since is found by its hash.
 
-pub mod layout;
+pub mod part;
 mod record;
 
 use std::collections::BTreeMap;
-use std::ops::Range;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, anyhow};
@@ -27,32 +26,26 @@ use cli::BadInput;
 use fs_err as fs;
 use shards::atomic::{self, StagedFolder};
 use shards::hash::FileHash;
-use tch::{Device, Kind, Tensor};
+use tch::Kind;
 
-use crate::checkpoint::layout::{Extent, extents};
-use crate::checkpoint::record::{FILE, KINDS, Place, Places, VERSION, part_file};
+use crate::checkpoint::part::Part;
+use crate::checkpoint::record::{FILE, KINDS, Places, VERSION, part_file};
 use crate::llama_config::LlamaConfig;
-use crate::params::{Model, Moments, ParamSpec};
+use crate::params::{Model, Moments};
+use crate::ranks::Ranks;
 use crate::state::TrainState;
-use crate::stored::{Part, Stored};
-use crate::weights::{self, Source};
+use crate::stored::{self, Stored};
+use crate::weights;
 
 pub use crate::checkpoint::record::{Origin, Record};
 
 const CONFIG: &str = "config.json";
 
-/// What one rank keeps of the run at some moment, as copies: training goes on while it is written.
-#[derive(Debug)]
-pub struct Snapshot {
-    /// What is no tensor.
-    pub about: About,
-    config: LlamaConfig,
-    pieces: Vec<Piece>,
-}
-
 /// What is saved beside tensors.
 #[derive(Clone, Debug)]
 pub struct About {
+    /// The model's shape.
+    pub model: LlamaConfig,
     /// Where the run stands.
     pub state: TrainState,
     /// The run's configuration.
@@ -61,114 +54,57 @@ pub struct About {
     pub origin: Origin,
 }
 
-/// A stretch of a parameter's numbers, in row order: master, and both moments.
+/// The folder of a checkpoint that is being written.
 #[derive(Debug)]
-struct Piece {
-    spec: ParamSpec,
-    numbers: Range<i64>,
-    flat: [Tensor; 3],
+pub struct Staged(StagedFolder);
+
+/// The folder of the checkpoint after some step.
+pub fn path(out: &Path, step: u64) -> PathBuf {
+    folder(out).join(format!("step-{step:07}"))
 }
 
-impl Snapshot {
-    /// Copies model and moments to memory of the CPU.
-    ///
-    /// Of several ranks, the one that has something to say `about` it gets the whole, a unit at a time; the others give it
-    /// their parts and get nothing.
-    pub fn take(model: &Model, moments: &[Moments], about: Option<About>) -> Result<Option<Self>> {
-        model.ranks().check_transcript()?;
-        let _no_grad = tch::no_grad_guard();
-        let copy = |tensor: &Tensor| {
-            let flat = tensor.detach().reshape(-1);
-            if flat.device() == Device::Cpu { flat.copy() } else { flat.to_device(Device::Cpu) }
-        };
-        let mut pieces = Vec::new();
-        for (number, (unit, moments)) in model.units.iter().zip(moments).enumerate() {
-            let mut kinds = Vec::new();
-            for flat in [&unit.master, &moments.exp_avg, &moments.exp_avg_sq] {
-                kinds.push(unit.spec.views(&model.whole(number, flat)?));
-            }
-            for (i, spec) in unit.spec.params.iter().enumerate().filter(|_| about.is_some()) {
-                pieces.push(Piece {
-                    spec: spec.clone(),
-                    numbers: 0..spec.numel(),
-                    flat: [copy(&kinds[0][i]), copy(&kinds[1][i]), copy(&kinds[2][i])],
-                });
+impl Staged {
+    /// Begins a checkpoint.
+    pub fn create(target: &Path) -> Result<Self> {
+        Ok(Self(StagedFolder::create(target)?))
+    }
+
+    /// Where its files go.
+    pub fn path(&self) -> &Path {
+        self.0.path()
+    }
+
+    /// Makes a checkpoint of the parts that were written into the folder.
+    pub fn commit(self, target: &Path, about: About, parts: Vec<Part>) -> Result<()> {
+        let at = |name: &str| self.path().join(name);
+        let n_parts = parts.len();
+        let (mut files, mut tensors) = (Vec::new(), BTreeMap::<String, Places>::new());
+        for part in parts {
+            files.extend(part.files);
+            for (name, Places { shape, boxes }) in part.tensors {
+                let places = tensors.entry(name);
+                places.or_insert_with(|| Places { shape, boxes: Vec::new() }).boxes.extend(boxes);
             }
         }
-        Ok(about.map(|about| Self { about, config: model.config.clone(), pieces }))
-    }
-
-    /// How many bytes it takes on the disk, about.
-    pub fn bytes(&self) -> u64 {
-        let numbers: i64 = self.pieces.iter().map(|it| it.numbers.end - it.numbers.start).sum();
-        bytes(numbers)
-    }
-
-    /// Writes the tensors into a folder, as one of several parts; says what was written, and where each box is.
-    fn write_part(
-        &self,
-        folder: &Path,
-        part: usize,
-        parts: usize,
-    ) -> Result<(Vec<FileHash>, BTreeMap<String, Places>)> {
-        let mut files = Vec::new();
-        let mut tensors: BTreeMap<String, Places> = BTreeMap::new();
-        for (kind, name) in KINDS.iter().enumerate() {
-            let mut sources = Vec::new();
-            for piece in &self.pieces {
-                let mut start = 0;
-                for extent in extents(&piece.spec.shape, piece.numbers.clone()) {
-                    let n = extent.numel();
-                    let numbers = piece.flat[kind].narrow(0, start, n).view(extent.size.as_slice());
-                    let key = extent.key(&piece.spec.name, &piece.spec.shape);
-                    sources.push(Source::tensor(key, &numbers));
-                    start += n;
-                    if kind == 0 {
-                        let Extent { offset, size } = extent;
-                        let places = tensors.entry(piece.spec.name.clone()).or_insert_with(|| {
-                            Places { shape: piece.spec.shape.clone(), boxes: Vec::new() }
-                        });
-                        places.boxes.push(Place { offset, size, part });
-                    }
-                }
-            }
-            let file = folder.join(part_file(name, part, parts));
-            files.push(weights::write_file(&file, &sources, Kind::Float)?);
-        }
-        Ok((files, tensors))
-    }
-
-    /// Writes the whole checkpoint of a run with one rank into `<out>/checkpoints`.
-    pub fn write(&self, out: &Path) -> Result<PathBuf> {
-        let target = folder(out).join(format!("step-{:07}", self.about.state.step));
-        let write = || -> Result<()> {
-            let staged = StagedFolder::create(&target)?;
-            let at = |name: &str| staged.path().join(name);
-            let (mut files, tensors) = self.write_part(staged.path(), 0, 1)?;
-            atomic::write_json(&at(CONFIG), &self.config.to_json(Kind::Float))?;
-            files.push(FileHash::of(&at(CONFIG), CONFIG)?);
-            let About { state, config, origin } = self.about.clone();
-            let record = Record {
-                version: VERSION,
-                program: concat!("trainer ", env!("CARGO_PKG_VERSION")).to_string(),
-                state,
-                config,
-                origin,
-                parts: 1,
-                tensors,
-                files,
-            };
-            atomic::write_json(&at(FILE), &record)?;
-            if target.exists() {
-                // Left from before a resume from an older checkpoint: what is saved now takes its place.
-                remove(&target)?;
-            }
-            Ok(staged.commit()?)
+        let About { model, state, config, origin } = about;
+        atomic::write_json(&at(CONFIG), &model.to_json(Kind::Float))?;
+        files.push(FileHash::of(&at(CONFIG), CONFIG)?);
+        let record = Record {
+            version: VERSION,
+            program: concat!("trainer ", env!("CARGO_PKG_VERSION")).to_string(),
+            state,
+            config,
+            origin,
+            parts: n_parts,
+            tensors,
+            files,
         };
-        write().with_context(|| {
-            format!("saving `{}` failed; what was saved before is still there", target.display())
-        })?;
-        Ok(target)
+        atomic::write_json(&at(FILE), &record)?;
+        if target.exists() {
+            // Left from before a resume from an older checkpoint: what is saved now takes its place.
+            remove(target)?;
+        }
+        Ok(self.0.commit()?)
     }
 }
 
@@ -194,38 +130,47 @@ pub fn cut_short(out: &Path) -> Result<Option<String>> {
     Ok(Some(format!("`{}` has no `{FILE}`, so it is not whole: {instead}", newest.display())))
 }
 
-/// Reads what is no tensor.
-pub fn read(checkpoint: &Path) -> Result<Record> {
-    Record::read(checkpoint).map_err(|error| damaged(checkpoint, &error)).bad_input()
-}
-
 /// Reads what is no tensor, and compares every file with its hash.
 pub fn open(checkpoint: &Path) -> Result<Record> {
-    let read = || -> Result<Record> {
-        let record = Record::read(checkpoint)?;
-        record.verify(checkpoint)?;
-        Ok(record)
-    };
-    read().map_err(|error| damaged(checkpoint, &error)).bad_input()
+    open_on(&Ranks::alone(), checkpoint)
 }
 
-/// Brings model and optimizer to where a checkpoint has them.
+/// The same by several ranks, which share the files among them.
+pub fn open_on(ranks: &Ranks, checkpoint: &Path) -> Result<Record> {
+    let read = || -> Result<Record> {
+        let record = Record::read(checkpoint)?;
+        record.verify(checkpoint, ranks.rank(), ranks.size())?;
+        Ok(record)
+    };
+    ranks.agree(read().map_err(|error| damaged(checkpoint, &error)).bad_input())
+}
+
+/// Brings model and optimizer to where a checkpoint has them, whatever the layout that wrote it. Each rank reads what it
+/// keeps; says how many bytes that were on this one.
 pub fn load(
     checkpoint: &Path,
     record: &Record,
     model: &mut Model,
     moments: &mut [Moments],
-) -> Result<()> {
-    let fill = || -> Result<()> {
+) -> Result<u64> {
+    let fill = || -> Result<u64> {
         let model = &*model;
-        let of = |kind| stored(checkpoint, record, kind);
-        weights::fill_units(&of(KINDS[0])?, model, |unit| &model.units[unit].master)?;
-        weights::fill_units(&of(KINDS[1])?, model, |unit| &moments[unit].exp_avg)?;
-        weights::fill_units(&of(KINDS[2])?, model, |unit| &moments[unit].exp_avg_sq)
+        let [masters, means, squares] = tensors(checkpoint, record)?;
+        weights::fill_units(&masters, model, |unit| &model.units[unit].master)?;
+        weights::fill_units(&means, model, |unit| &moments[unit].exp_avg)?;
+        weights::fill_units(&squares, model, |unit| &moments[unit].exp_avg_sq)?;
+        Ok([masters, means, squares].iter().map(Stored::bytes_read).sum())
     };
     let filled = fill().with_context(|| checkpoint.display().to_string()).bad_input();
-    model.ranks().agree(filled)?;
-    model.refresh()
+    let bytes = model.ranks().agree(filled)?;
+    model.refresh()?;
+    Ok(bytes)
+}
+
+/// A checkpoint's masters and both moments, in `f32`, by the parameters' names.
+pub fn tensors(checkpoint: &Path, record: &Record) -> Result<[Stored; 3]> {
+    let [masters, means, squares] = KINDS.map(|kind| stored(checkpoint, record, kind));
+    Ok([masters?, means?, squares?])
 }
 
 /// A checkpoint's weights alone, in `f32`, and where the run stood.
@@ -361,7 +306,7 @@ fn folder(out: &Path) -> PathBuf {
 /// The tensors of one kind: masters or moments.
 fn stored(checkpoint: &Path, record: &Record, kind: &str) -> Result<Stored> {
     let tensor = |(name, places): (&String, &Places)| {
-        let parts = places.boxes.iter().map(|place| Part {
+        let parts = places.boxes.iter().map(|place| stored::Part {
             path: checkpoint.join(part_file(kind, place.part, record.parts)),
             key: place.extent().key(name, &places.shape),
             offset: place.offset.clone(),

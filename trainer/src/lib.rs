@@ -33,6 +33,7 @@ pub mod loss; // hidden states -> cross-entropy and its gradients, a chunk of lo
 pub mod gradients; // gradients of micro-batches -> their sum, over ranks too
 pub mod backward; // a micro-batch -> gradients, unit by unit
 pub mod schedule; // update -> learning rate
+pub mod snapshot; // buffers that training goes on with -> what they held at one moment
 pub mod optimizer; // gradients -> new parameters
 pub mod evaluate; // documents -> how well the model predicts them
 pub mod state; // where a run stands

@@ -9,6 +9,7 @@ use tch::Tensor;
 use crate::config::OptimizerConfig;
 use crate::gradients::Gradients;
 use crate::params::{Model, Moments, Unit};
+use crate::snapshot::{self, Buffers, Lent, Snapshot};
 
 /// AdamW with the state of every unit.
 #[derive(Debug)]
@@ -16,12 +17,29 @@ pub struct AdamW {
     settings: OptimizerConfig,
     /// The running means, a unit each.
     pub moments: Vec<Moments>,
+    /// What a writer may be reading of masters and moments.
+    lent: Option<Lent>,
 }
 
 impl AdamW {
     /// An optimizer that has made no update.
     pub fn new(settings: OptimizerConfig, model: &Model) -> Self {
-        Self { settings, moments: model.units.iter().map(Moments::zeros).collect() }
+        let moments = model.units.iter().map(Moments::zeros).collect();
+        Self { settings, moments, lent: None }
+    }
+
+    /// Lends masters and moments to a writer, of which at most `room` bytes are copied at the next update.
+    pub fn lend(&mut self, buffers: Vec<Buffers>, room: u64) -> Snapshot {
+        self.take_back();
+        let (snapshot, lent) = snapshot::lend(buffers, room);
+        self.lent = Some(lent);
+        snapshot
+    }
+
+    fn take_back(&mut self) {
+        if let Some(lent) = self.lent.take() {
+            lent.take_back();
+        }
     }
 
     /// Makes an update, the `number`-th counted from 1, and brings the model's compute copies up to it.
@@ -33,6 +51,7 @@ impl AdamW {
         number: i64,
     ) -> Result<()> {
         model.settle()?;
+        self.take_back();
         for decayed in [true, false] {
             // Where the kind of parameters changes, in this rank's part of the unit.
             let split = |unit: usize| {

@@ -1,22 +1,55 @@
-//! Checkpoints in the background: a step waits for the copy of what it would change, and not for the disk.
+//! Checkpoints in the background: training waits for nothing but what an update would overwrite.
 //!
-//! One is written at a time. What went wrong comes out at the next look, which is every step, and at the end of the run.
+//! Every rank writes its part from a snapshot, in a thread of its own. When all parts are on the disk, rank 0 makes a
+//! checkpoint of them: it writes down their hashes and renames the folder. One is written at a time. Where that stands is
+//! asked for at every step, and by all ranks at once, so that what went wrong on one of them ends all with its error.
 
 use std::path::{Path, PathBuf};
+use std::rc::Rc;
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
-use anyhow::{Result, anyhow};
+use anyhow::{Context, Result, anyhow};
 use cli::bail_input;
 use fs_err as fs;
+use shards::atomic;
 
-use crate::checkpoint::{self, Keep, Snapshot};
+use crate::checkpoint::part::{self, Part};
+use crate::checkpoint::{self, About, Keep, Staged};
+use crate::optimizer::AdamW;
+use crate::params::Model;
+use crate::ranks::Ranks;
+use crate::snapshot;
 
-/// Writes a run's checkpoints.
+/// Writes a run's checkpoints, with those of the other ranks.
 #[derive(Debug)]
 pub struct Saver {
+    ranks: Rc<Ranks>,
     out: PathBuf,
-    writing: Option<JoinHandle<Result<Saved>>>,
+    /// How much may be copied beyond the largest unit.
+    buffer: u64,
+    saving: Option<Saving>,
+}
+
+/// A checkpoint that is being written.
+#[derive(Debug)]
+struct Saving {
+    target: PathBuf,
+    keep: Keep,
+    bytes: u64,
+    begun: Instant,
+    pause: Duration,
+    /// What rank 0 makes of the parts.
+    lead: Option<(Staged, About)>,
+    stage: Stage,
+}
+
+#[derive(Debug)]
+enum Stage {
+    /// Each rank writes its part, and finds how long updates were held up by that.
+    Parts(JoinHandle<Result<(Part, Duration)>>),
+    /// Rank 0 makes a checkpoint of them.
+    Whole(Option<JoinHandle<Result<()>>>),
 }
 
 /// A checkpoint that is on the disk.
@@ -26,7 +59,7 @@ pub struct Saved {
     pub path: PathBuf,
     /// How large it is.
     pub bytes: u64,
-    /// How long training stood still for it.
+    /// How long training stood still for it on this rank: when it began, and before updates of what was not written yet.
     pub pause: Duration,
     /// How long it took to write.
     pub writing: Duration,
@@ -34,28 +67,82 @@ pub struct Saved {
 
 impl Saver {
     /// A saver into a run's folder. There must be room for so many checkpoints of so many parameters: those that will
-    /// be kept, and one more while it is written. Those that are there already have their room.
-    pub fn new(out: &Path, most: u64, parameters: i64) -> Result<Self> {
-        checkpoint::clear_partial(out)?;
-        let missing = most.saturating_sub(checkpoint::count(out)? as u64);
-        let needed = missing.saturating_mul(checkpoint::bytes(parameters));
-        let free = free_bytes(out)?;
-        if free < needed {
-            bail_input!(
-                "`{}` has {} free, and the checkpoints of this run need {}\n\
-                 hint: free some space, keep fewer with `checkpoint.keep`, or give another folder with `--out`",
-                out.display(),
-                shown(free),
-                shown(needed)
-            );
-        }
-        Ok(Self { out: out.to_owned(), writing: None })
+    /// be kept, and one more while it is written. Those that are there already have their room. All ranks come here.
+    pub fn open(
+        ranks: &Rc<Ranks>,
+        out: &Path,
+        most: u64,
+        parameters: i64,
+        buffer: u64,
+    ) -> Result<Self> {
+        ranks.lead(|| {
+            checkpoint::clear_partial(out)?;
+            let missing = most.saturating_sub(checkpoint::count(out)? as u64);
+            let needed = missing.saturating_mul(checkpoint::bytes(parameters));
+            let free = free_bytes(out)?;
+            if free < needed {
+                bail_input!(
+                    "`{}` has {} free, and the checkpoints of this run need {}\n\
+                     hint: free some space, keep fewer with `checkpoint.keep`, or give another folder with `--out`",
+                    out.display(),
+                    shown(free),
+                    shown(needed)
+                );
+            }
+            Ok(())
+        })?;
+        Ok(Self { ranks: Rc::clone(ranks), out: out.to_owned(), buffer, saving: None })
     }
 
-    /// Begins to write a checkpoint, after the one before; `pause` is how long training stood still for the copy.
-    pub fn save(&mut self, snapshot: Snapshot, keep: Keep, pause: Duration) -> Result<()> {
-        self.finish()?;
-        let (needed, free) = (snapshot.bytes(), free_bytes(&self.out)?);
+    /// Begins to write what model and optimizer are after this step. The one before must be [finished](Self::finish).
+    pub fn save(
+        &mut self,
+        model: &Model,
+        optimizer: &mut AdamW,
+        step: u64,
+        about: impl FnOnce() -> Result<About>,
+        keep: Keep,
+    ) -> Result<()> {
+        assert!(self.saving.is_none(), "one checkpoint at a time");
+        let begun = Instant::now();
+        // What came of ranks that went apart must not be saved over a good checkpoint.
+        self.ranks.check_transcript()?;
+        let target = checkpoint::path(&self.out, step);
+        let bytes = checkpoint::bytes(model.numel());
+        let lead = self.ranks.lead(|| {
+            self.check_room(bytes)?;
+            let about = about()?;
+            let staged = Staged::create(&target).with_context(|| failed(&target))?;
+            Ok((staged, about))
+        })?;
+        let folder = match &lead {
+            Some((staged, _)) => Ok(staged.path().to_owned()),
+            None => atomic::partial_of(&target).with_context(|| {
+                format!(
+                    "the folder that rank 0 made for `{}` is not here\n\
+                     hint: all ranks write their parts of a checkpoint, so all need the same `--out` on a file system that \
+                     they share",
+                    target.display()
+                )
+            }),
+        };
+        let folder = self.ranks.agree(folder)?;
+
+        let (layout, buffers) = part::share(model, &optimizer.moments);
+        let largest = buffers.iter().map(snapshot::bytes).max().unwrap_or(0);
+        let snapshot = optimizer.lend(buffers, largest + self.buffer);
+        let write = move || {
+            let part = layout.write(&folder, &snapshot)?;
+            Ok((part, snapshot.held_up()))
+        };
+        let thread = thread::Builder::new().name("checkpoint".into()).spawn(write)?;
+        let (stage, pause) = (Stage::Parts(thread), begun.elapsed());
+        self.saving = Some(Saving { target, keep, bytes, begun, pause, lead, stage });
+        Ok(())
+    }
+
+    fn check_room(&self, needed: u64) -> Result<()> {
+        let free = free_bytes(&self.out)?;
         if free < needed {
             return Err(anyhow!(
                 "`{}` has {} free, and a checkpoint needs {}\nhint: free some space, and run the same command again",
@@ -64,41 +151,104 @@ impl Saver {
                 shown(needed)
             ));
         }
-        let out = self.out.clone();
-        let write = move || {
-            let started = Instant::now();
-            let path = snapshot.write(&out)?;
-            checkpoint::prune(&out, keep)?;
-            Ok(Saved { path, bytes: needed, pause, writing: started.elapsed() })
-        };
-        self.writing = Some(thread::Builder::new().name("checkpoint".into()).spawn(write)?);
         Ok(())
     }
 
-    /// The checkpoint that was finished since the last look, or what went wrong with it.
+    /// The checkpoint that was finished since the last look, or what went wrong with it. All ranks look at once.
     pub fn look(&mut self) -> Result<Option<Saved>> {
-        if self.writing.as_ref().is_some_and(|thread| thread.is_finished()) {
-            return self.finish();
+        let Some(saving) = &self.saving else { return Ok(None) };
+        if self.ranks.any(saving.stage.is_busy())? {
+            return Ok(None);
         }
-        Ok(None)
+        self.advance()
     }
 
     /// Waits until all is on the disk.
     pub fn finish(&mut self) -> Result<Option<Saved>> {
-        let Some(thread) = self.writing.take() else { return Ok(None) };
-        let saved =
-            thread.join().map_err(|_| anyhow!("the thread that saves checkpoints ended"))?;
-        saved.map(Some)
+        while let Some(saving) = &self.saving {
+            // Ranks wait for each other in small pieces: a slow disk is not a rank that is gone.
+            if self.ranks.size() > 1 && self.ranks.any(saving.stage.is_busy())? {
+                thread::sleep(Duration::from_millis(5));
+            } else if let Some(saved) = self.advance()? {
+                return Ok(Some(saved));
+            }
+        }
+        Ok(None)
+    }
+
+    /// From one stage to the next, whose threads are done, or will be in a moment; gives what was saved after the last.
+    fn advance(&mut self) -> Result<Option<Saved>> {
+        let Some(mut saving) = self.saving.take() else { return Ok(None) };
+        match saving.stage {
+            Stage::Parts(thread) => {
+                let written = join(thread).with_context(|| failed(&saving.target));
+                let (part, held_up) = self.ranks.agree(written)?;
+                saving.pause += held_up;
+                let part = serde_json::to_string(&part)?;
+                let parts = (0..self.ranks.size())
+                    .map(|rank| Ok(serde_json::from_str(&self.ranks.tell(&part, rank)?)?))
+                    .collect::<Result<_>>()?;
+                let lead = saving.lead.take();
+                let begun = lead.map(|lead| self.commit(&saving.target, saving.keep, lead, parts));
+                saving.stage = Stage::Whole(self.ranks.agree(begun.transpose())?);
+                self.saving = Some(saving);
+                Ok(None)
+            }
+            Stage::Whole(thread) => {
+                let done = thread.map_or(Ok(()), join).with_context(|| failed(&saving.target));
+                self.ranks.agree(done)?;
+                let Saving { target: path, bytes, pause, begun, .. } = saving;
+                Ok(Some(Saved { path, bytes, pause, writing: begun.elapsed() }))
+            }
+        }
+    }
+
+    /// Rank 0 makes a checkpoint of the parts, and removes those that need not be kept.
+    fn commit(
+        &self,
+        target: &Path,
+        keep: Keep,
+        (staged, about): (Staged, About),
+        parts: Vec<Part>,
+    ) -> Result<JoinHandle<Result<()>>> {
+        let (target, out) = (target.to_owned(), self.out.clone());
+        let commit = move || {
+            staged.commit(&target, about, parts)?;
+            checkpoint::prune(&out, keep)
+        };
+        Ok(thread::Builder::new().name("checkpoint".into()).spawn(commit)?)
     }
 }
 
 impl Drop for Saver {
-    /// A run that ends with an error still has what it was about to save.
+    /// A run that ends with an error still has what it was about to save, if that takes no other ranks.
     fn drop(&mut self) {
-        if let Some(thread) = self.writing.take() {
-            let _ = thread.join();
+        if self.ranks.size() == 1 {
+            let _ = self.finish();
+        }
+        match self.saving.take().map(|saving| saving.stage) {
+            Some(Stage::Parts(thread)) => drop(thread.join()),
+            Some(Stage::Whole(thread)) => drop(thread.map(JoinHandle::join)),
+            None => {}
         }
     }
+}
+
+impl Stage {
+    fn is_busy(&self) -> bool {
+        match self {
+            Self::Parts(thread) => !thread.is_finished(),
+            Self::Whole(thread) => thread.as_ref().is_some_and(|thread| !thread.is_finished()),
+        }
+    }
+}
+
+fn join<T>(thread: JoinHandle<Result<T>>) -> Result<T> {
+    thread.join().unwrap_or_else(|_| Err(anyhow!("the thread that saves checkpoints ended")))
+}
+
+fn failed(target: &Path) -> String {
+    format!("saving `{}` failed; what was saved before is still there", target.display())
 }
 
 /// What the file system of a folder, or of the nearest folder above that is there, has left for this user.
@@ -126,9 +276,10 @@ mod tests {
     fn a_run_for_whose_checkpoints_there_is_no_room_is_refused_before_it_begins() {
         let folder = tempfile::tempdir().unwrap();
         let out = folder.path().join("run");
-        let error = Saver::new(&out, 3, 1 << 50).unwrap_err().to_string();
+        let open = |parameters| Saver::open(&Ranks::alone(), &out, 3, parameters, 0);
+        let error = open(1 << 50).unwrap_err().to_string();
         assert!(error.contains("free, and the checkpoints of this run need 40532396"), "{error}");
         assert!(error.contains("hint: free some space"), "{error}");
-        assert!(Saver::new(&out, 3, 1000).is_ok());
+        assert!(open(1000).is_ok());
     }
 }

@@ -4,9 +4,11 @@
 //! (where it begins, how large it is) in the bytes of a file. Whatever is asked for, [`Stored::region`] reads only the
 //! pages that hold it; nothing is held in memory but what is given back.
 
+pub mod extent;
 mod pickle;
 mod torch_file;
 
+use std::cell::Cell;
 use std::collections::BTreeMap;
 use std::ops::Range;
 use std::path::{Path, PathBuf};
@@ -19,6 +21,8 @@ use safetensors::tensor::{Dtype, SafeTensors};
 use serde::Deserialize;
 use tch::{Device, Kind, Tensor};
 
+use crate::stored::extent::extents;
+
 /// The one file of a small model.
 pub const SINGLE: &str = "model.safetensors";
 /// Which file of a large model has which tensor.
@@ -30,6 +34,7 @@ const TORCH: [&str; 2] = ["pytorch_model.bin", "pytorch_model.bin.index.json"];
 #[derive(Debug, Default)]
 pub struct Stored {
     tensors: BTreeMap<String, Entry>,
+    bytes_read: Cell<u64>,
 }
 
 #[derive(Debug)]
@@ -222,6 +227,24 @@ impl Stored {
         self.region(name, &offset, &size)
     }
 
+    /// A copy of some of a tensor's numbers in row order, flat.
+    pub fn numbers(&self, name: &str, numbers: Range<i64>) -> Result<Tensor> {
+        let shape = self.shape(name).with_context(|| format!("`{name}` is missing"))?;
+        let boxes: Vec<Tensor> = extents(shape, numbers)
+            .iter()
+            .map(|it| Ok(self.region(name, &it.offset, &it.size)?.view(-1)))
+            .collect::<Result<_>>()?;
+        match boxes.as_slice() {
+            [one] => Ok(one.shallow_clone()),
+            several => Ok(Tensor::f_cat(several, 0)?),
+        }
+    }
+
+    /// How many bytes of tensors were copied out of the files up to now.
+    pub fn bytes_read(&self) -> u64 {
+        self.bytes_read.get()
+    }
+
     /// A copy of a box of a tensor, in the kind in which it is stored.
     pub fn region(&self, name: &str, offset: &[i64], size: &[i64]) -> Result<Tensor> {
         let entry = self.tensors.get(name).with_context(|| format!("`{name}` is missing"))?;
@@ -245,6 +268,8 @@ impl Stored {
         if covered != wanted {
             bail!("of `{name}`, {covered} numbers are stored where {wanted} are needed");
         }
+        let bytes = region.numel() * entry.kind.elt_size_in_bytes();
+        self.bytes_read.set(self.bytes_read.get() + bytes as u64);
         Ok(region)
     }
 

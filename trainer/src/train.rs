@@ -2,14 +2,14 @@
 
 use std::path::{Path, PathBuf};
 use std::rc::Rc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
 use cli::{BadInput, Interrupted, Progress, Yaml, bail_input, print};
 use serde_json::Value;
 use tch::Device;
 
-use crate::checkpoint::{self, About, Keep, Snapshot};
+use crate::checkpoint::{self, About, Keep};
 use crate::config::{CheckpointConfig, Config, Precision};
 use crate::evaluate::{Evaluation, Prediction};
 use crate::logbook::Logbook;
@@ -61,7 +61,13 @@ pub fn train(
     if let Some(newest) = &newest {
         resume(&mut run, newest, origin.as_mut(), force)?;
     }
-    let saver = ranks.lead(|| Saver::new(out, most_checkpoints(&run), run.model.numel()))?;
+    let saver = Saver::open(
+        ranks,
+        out,
+        most_checkpoints(&run),
+        run.model.numel(),
+        run.config.checkpoint.buffer_mib << 20,
+    )?;
     print::note(describe(&run));
     let logbook = ranks.lead(|| Logbook::open(out, &run.config, run.state.step))?;
     let first = run.state.step;
@@ -69,8 +75,8 @@ pub fn train(
         run,
         out,
         logbook,
-        saver,
         origin,
+        saver,
         newest,
         validation: None,
         seconds: Default::default(),
@@ -93,10 +99,10 @@ pub fn train(
 struct Training<'a> {
     run: Run,
     out: &'a Path,
-    /// Where the run is written down, and what saves it: on rank 0, as the next two.
+    /// Where the run is written down: on rank 0, as what it began with.
     logbook: Option<Logbook>,
-    saver: Option<Saver>,
     origin: Option<origin::Hashing>,
+    saver: Saver,
     /// The newest checkpoint on disk.
     newest: Option<PathBuf>,
     /// The last evaluation.
@@ -132,9 +138,7 @@ impl Training<'_> {
             if self.interrupted || stop_after.is_some_and(|last| self.run.state.step >= last) {
                 break;
             }
-            let saver = &mut self.saver;
-            let looked = saver.as_mut().map_or(Ok(None), Saver::look);
-            if let Some(saved) = self.run.ranks.agree(looked)? {
+            if let Some(saved) = self.saver.look()? {
                 progress.note(describe_saved(&saved));
                 self.newest = Some(saved.path);
             }
@@ -262,13 +266,9 @@ impl Training<'_> {
 
     /// Waits until what was saved is on the disk.
     fn settle(&mut self) -> Result<()> {
-        let finished = self.saver.as_mut().map_or(Ok(None), Saver::finish);
-        if let Some(saved) = self.run.ranks.agree(finished)? {
+        if let Some(saved) = self.saver.finish()? {
             self.newest = Some(saved.path);
         }
-        let newest = self.newest.as_ref().map(|it| it.display().to_string());
-        let newest = self.run.ranks.tell(&newest.unwrap_or_default(), 0)?;
-        self.newest = (!newest.is_empty()).then(|| PathBuf::from(newest));
         Ok(())
     }
 
@@ -278,22 +278,20 @@ impl Training<'_> {
         if self.run.broken_parameter()?.is_some() {
             bail!(self.diverged()?);
         }
-        let started = Instant::now();
-        let Run { config, model, optimizer, state, .. } = &self.run;
+        let Run { config, model, optimizer, state, .. } = &mut self.run;
         let CheckpointConfig { keep, keep_every, keep_best, .. } = config.checkpoint;
         let best = state.best.filter(|_| keep_best).map(|best| best.step);
-        let about = self.run.ranks.lead(|| {
-            let origin = self.origin.as_mut().context("rank 0 hashes what the run begins with")?;
-            let config = serde_json::to_value(config)?;
-            Ok(About { state: *state, config, origin: origin.get()?.clone() })
-        })?;
-        let snapshot = Snapshot::take(model, &optimizer.moments, about)?;
         let keep = Keep { last: keep, every: keep_every, best };
-        let begun = match (&mut self.saver, snapshot) {
-            (Some(saver), Some(snapshot)) => saver.save(snapshot, keep, started.elapsed()),
-            _ => Ok(()),
+        let about = || {
+            let origin = self.origin.as_mut().context("rank 0 hashes what the run begins with")?;
+            Ok(About {
+                model: model.config.clone(),
+                state: *state,
+                config: serde_json::to_value(config)?,
+                origin: origin.get()?.clone(),
+            })
         };
-        self.run.ranks.agree(begun)
+        self.saver.save(model, optimizer, state.step, about, keep)
     }
 
     /// Says how it ended and what to do next.
@@ -406,7 +404,7 @@ fn describe_saved(saved: &Saved) -> String {
 
 /// How many checkpoints of this run are on the disk at most, one that is being written included.
 fn most_checkpoints(run: &Run) -> u64 {
-    let CheckpointConfig { every, keep, keep_every, keep_best } = run.config.checkpoint;
+    let CheckpointConfig { every, keep, keep_every, keep_best, .. } = run.config.checkpoint;
     let evaluations = run.config.evaluate.as_ref().filter(|_| keep_best);
     let made = every.map_or(0, |every| run.steps / every)
         + evaluations.map_or(0, |evaluate| run.steps / evaluate.every)
@@ -423,9 +421,7 @@ fn resume(
     force: bool,
 ) -> Result<()> {
     let ranks = Rc::clone(&run.ranks);
-    // That the files are whole, one rank sees for all.
-    let opened = if ranks.leads() { checkpoint::open(newest) } else { checkpoint::read(newest) };
-    let record = ranks.agree(opened)?;
+    let record = checkpoint::open_on(&ranks, newest)?;
     ranks.lead(|| {
         let origin = origin.as_mut().context("rank 0 hashes what the run begins with")?;
         let changed = origin::differences(record.origin(), origin.get()?);
@@ -442,7 +438,7 @@ fn resume(
         }
         Ok(())
     })?;
-    checkpoint::load(newest, &record, &mut run.model, &mut run.optimizer.moments)?;
+    let bytes = checkpoint::load(newest, &record, &mut run.model, &mut run.optimizer.moments)?;
     run.state = record.state();
     let step = run.state.step;
     let mut line = format!("resuming after step {step} from {}", newest.display());
@@ -450,6 +446,9 @@ fn resume(
         let first = step * run.config.batch.global as u64;
         line += &format!("; step {} begins with sample {}", step + 1, first + 1);
     }
+    // Each rank reads what it keeps.
+    let bytes = ranks.counts(&[bytes])?[0];
+    line += &format!("; {} read", saver::shown(bytes));
     print::note(line);
     Ok(())
 }

@@ -45,7 +45,7 @@ pub fn fill(stored: &Stored, places: &[(ParamSpec, Tensor)]) -> Result<()> {
 }
 
 /// Fills this rank's part of buffers that are laid out as the masters are, from tensors of the parameters' names; exactly
-/// these names must be stored.
+/// these names must be stored. Nothing is read but this part.
 pub fn fill_units<'a>(
     stored: &Stored,
     model: &'a Model,
@@ -53,9 +53,29 @@ pub fn fill_units<'a>(
 ) -> Result<()> {
     check(stored, model.units.iter().flat_map(|unit| &unit.spec.params))?;
     for (number, unit) in model.units.iter().enumerate() {
-        unit.fill(flat(number), |specs, places| {
-            specs.iter().zip(places).try_for_each(|(spec, place)| copy(stored, &spec.name, place))
-        })?;
+        for (spec, (piece, place)) in unit.spec.params.iter().zip(unit.pieces(flat(number))) {
+            copy_numbers(stored, &spec.name, piece.in_param, &place)?;
+        }
+    }
+    Ok(())
+}
+
+/// Copies some of a stored tensor's numbers, in row order, into a flat place; numbers that are none are refused.
+fn copy_numbers(stored: &Stored, name: &str, numbers: Range<i64>, place: &Tensor) -> Result<()> {
+    let _no_grad = tch::no_grad_guard();
+    let first = numbers.start;
+    for start in numbers.clone().step_by(NUMBERS_AT_A_TIME) {
+        let end = (start + NUMBERS_AT_A_TIME as i64).min(numbers.end);
+        let mut part = place.narrow(0, start - first, end - start);
+        part.copy_(&stored.numbers(name, start..end)?);
+        check_finite(name, &part)?;
+    }
+    Ok(())
+}
+
+fn check_finite(name: &str, numbers: &Tensor) -> Result<()> {
+    if numbers.isfinite().all().int64_value(&[]) == 0 {
+        bail!("`{name}` has numbers that are infinite or not a number");
     }
     Ok(())
 }
@@ -100,9 +120,7 @@ pub fn copy(stored: &Stored, name: &str, place: &Tensor) -> Result<()> {
     for rows in row_ranges(&place.size()) {
         let mut part = place.narrow(0, rows.start, rows.end - rows.start);
         part.copy_(&stored.rows(name, rows)?);
-        if part.isfinite().all().int64_value(&[]) == 0 {
-            bail!("`{name}` has numbers that are infinite or not a number");
-        }
+        check_finite(name, &part)?;
     }
     Ok(())
 }
@@ -160,11 +178,13 @@ pub fn sources(model: &Model) -> Vec<Source<'static>> {
     parameters.map(|(spec, master)| Source::tensor(spec.name, &master)).collect()
 }
 
-/// A tensor's rows in stretches of about 16 megabytes of `f32`.
+/// How many numbers are read or written at a time: 16 megabytes of `f32`.
+const NUMBERS_AT_A_TIME: usize = 1 << 22;
+
+/// A tensor's rows in stretches of about so many numbers.
 pub fn row_ranges(shape: &[i64]) -> impl Iterator<Item = Range<i64>> + use<> {
-    const NUMBERS: i64 = 1 << 22;
     let n_rows = shape.first().copied().unwrap_or(1);
-    let step = (NUMBERS / shape.iter().skip(1).product::<i64>().max(1)).max(1);
+    let step = (NUMBERS_AT_A_TIME as i64 / shape.iter().skip(1).product::<i64>().max(1)).max(1);
     (0..n_rows)
         .step_by(usize::try_from(step).unwrap_or(usize::MAX))
         .map(move |start| start..(start + step).min(n_rows))
@@ -208,38 +228,79 @@ pub fn write_folder(
 
 /// Writes one safetensors file, in this order, converted to `kind`; says what was written, under the file's name.
 pub fn write_file(path: &Path, sources: &[Source<'_>], kind: Kind) -> Result<FileHash> {
-    let dtype = match kind {
-        Kind::Float => Dtype::F32,
-        Kind::BFloat16 => Dtype::BF16,
-        other => bail!("weights are written as F32 or BF16, not as {other:?}"),
-    };
-    let mut end = 0;
-    let infos = sources.iter().map(|source| {
-        let start = end;
-        end += usize::try_from(source.bytes(kind))?;
-        let shape =
-            source.shape.iter().map(|&size| usize::try_from(size)).collect::<Result<_, _>>()?;
-        Ok((source.name.clone(), TensorInfo { dtype, shape, data_offsets: (start, end) }))
-    });
-    // transformers asks for this mark; with one entry the map has one order.
-    let marks = [("format".to_string(), "pt".to_string())].into();
-    let header = Metadata::new(Some(marks), infos.collect::<Result<_>>()?)?;
-    let mut header = serde_json::to_vec(&header)?;
-    // Blanks at the end of the header bring the tensors to a multiple of eight bytes, as the format asks for.
-    header.resize(header.len().next_multiple_of(8), b' ');
-
-    let mut file = HashingWriter::new(AtomicFile::create(path)?);
-    file.write_all(&(header.len() as u64).to_le_bytes())?;
-    file.write_all(&header)?;
+    let tensors = sources.iter().map(|source| (source.name.clone(), source.shape.clone()));
+    let mut file = FileWriter::create(path, tensors, kind)?;
     for source in sources {
         for rows in row_ranges(&source.shape) {
-            file.write_all(&bytes(&source.rows(rows)?.to_kind(kind)))?;
+            file.write(&source.rows(rows)?)?;
         }
     }
-    let name = path.file_name().unwrap_or_default().to_string_lossy();
-    let (file, hash) = file.finish(name);
-    file.commit()?;
-    Ok(hash)
+    file.finish()
+}
+
+/// A safetensors file that is being written: its tensors' numbers come in order, in pieces of any size. Dropped before it
+/// is finished, it leaves nothing.
+#[derive(Debug)]
+pub struct FileWriter {
+    file: HashingWriter<AtomicFile>,
+    name: String,
+    kind: Kind,
+    /// How many numbers are still to come.
+    missing: usize,
+}
+
+impl FileWriter {
+    /// Begins a file of tensors of these names and shapes.
+    pub fn create(
+        path: &Path,
+        tensors: impl IntoIterator<Item = (String, Vec<i64>)>,
+        kind: Kind,
+    ) -> Result<Self> {
+        let dtype = match kind {
+            Kind::Float => Dtype::F32,
+            Kind::BFloat16 => Dtype::BF16,
+            other => bail!("weights are written as F32 or BF16, not as {other:?}"),
+        };
+        let width = kind.elt_size_in_bytes();
+        let mut end = 0;
+        let infos = tensors.into_iter().map(|(name, shape)| {
+            let start = end;
+            let shape: Vec<usize> =
+                shape.iter().map(|&size| usize::try_from(size)).collect::<Result<_, _>>()?;
+            end += shape.iter().product::<usize>() * width;
+            Ok((name, TensorInfo { dtype, shape, data_offsets: (start, end) }))
+        });
+        let infos = infos.collect::<Result<_>>()?;
+        // transformers asks for this mark; with one entry the map has one order.
+        let marks = [("format".to_string(), "pt".to_string())].into();
+        let mut header = serde_json::to_vec(&Metadata::new(Some(marks), infos)?)?;
+        // Blanks at the end of the header bring the tensors to a multiple of eight bytes, as the format asks for.
+        header.resize(header.len().next_multiple_of(8), b' ');
+
+        let mut file = HashingWriter::new(AtomicFile::create(path)?);
+        file.write_all(&(header.len() as u64).to_le_bytes())?;
+        file.write_all(&header)?;
+        let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
+        Ok(Self { file, name, kind, missing: end / width })
+    }
+
+    /// Writes the next numbers.
+    pub fn write(&mut self, numbers: &Tensor) -> Result<()> {
+        self.missing = self.missing.checked_sub(numbers.numel()).with_context(|| {
+            format!("`{}` was to have fewer numbers than are written", self.name)
+        })?;
+        Ok(self.file.write_all(&bytes(&numbers.to_kind(self.kind)))?)
+    }
+
+    /// Puts the file in its place; all its numbers must be there.
+    pub fn finish(self) -> Result<FileHash> {
+        if self.missing > 0 {
+            bail!("`{}` lacks {} numbers", self.name, self.missing);
+        }
+        let (file, hash) = self.file.finish(self.name);
+        file.commit()?;
+        Ok(hash)
+    }
 }
 
 /// A tensor's numbers as bytes, in row order.

@@ -1,28 +1,66 @@
 //! A run that is killed again and again, at any moment, always goes on from the newest checkpoint that was finished, and
-//! ends as a run that was never killed.
+//! ends as a run that was never killed; so does a run of two ranks, of which one is killed, or both.
 //!
-//! `CRASHES` says how often it is killed: a dozen times, if it is not set; `scripts/crash` asks for 200.
+//! `CRASHES` says how often each is killed: a dozen times, if it is not set; `scripts/crash` asks for 200.
 
 mod tiny_run;
 
-use std::process::Stdio;
+use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
 use tiny_run::{TinyRun, fails, succeeds};
 use trainer::checkpoint;
 
-#[test]
-fn whatever_moment_a_run_is_killed_at_its_newest_checkpoint_is_whole() {
+/// The trainer on so many ranks.
+fn train(run: &TinyRun, ranks: usize, out: &str, more: &[&str]) -> Command {
+    if ranks == 1 {
+        return run.train(out, more);
+    }
+    let mut command = run.command("launch");
+    command.args(["--nproc", &ranks.to_string(), "--", "train", "--config", "train.yaml"]);
+    command.args(["--out", out]).args(more);
+    command
+}
+
+/// Kills the run: its only process, or of several one or all, as the number says.
+fn kill(child: &mut Child, ranks: usize, random: u64) {
+    if ranks == 1 {
+        child.kill().expect("it was started here");
+        return;
+    }
+    let path = format!("/proc/{0}/task/{0}/children", child.id());
+    let children = fs_err::read_to_string(path).unwrap_or_default();
+    let mut victims: Vec<&str> = children.split_whitespace().collect();
+    if !random.is_multiple_of(3) && !victims.is_empty() {
+        victims = vec![victims[usize::try_from(random / 3).unwrap_or(0) % victims.len()]];
+    }
+    if !victims.is_empty() {
+        // One that has ended by itself meanwhile is no mistake.
+        Command::new("kill")
+            .arg("-KILL")
+            .args(victims)
+            .stderr(Stdio::null())
+            .status()
+            .expect("kill runs");
+    }
+}
+
+#[track_caller]
+fn check(ranks: usize) {
     let crashes: u64 = std::env::var("CRASHES").map_or(12, |it| it.parse().expect("a number"));
     let steps = 4 * crashes;
-    let run =
-        TinyRun::new(u32::try_from(steps).expect("a few"), "checkpoint: {every: 1, keep: 2}\n");
+    let run = TinyRun::new(
+        u32::try_from(steps).expect("a few"),
+        "checkpoint: {every: 1, keep: 2}\nparallel: {timeout: 60}\n",
+    );
     let out = run.path("run");
     let (mut killed, mut before, mut random) = (0, 0, 42_u64);
     while killed < crashes && before < steps {
         let said = fs_err::File::create(run.path("said")).expect("created").into_file();
-        let mut child =
-            run.train("run", &[]).stderr(Stdio::from(said)).spawn().expect("the program starts");
+        let mut child = train(&run, ranks, "run", &[])
+            .stderr(Stdio::from(said))
+            .spawn()
+            .expect("the program starts");
         // Some die before they have begun to train, most somewhere in a step or while something is saved. What is drawn
         // is Knuth's linear congruential sequence, so that a failure can be had again.
         random = random.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
@@ -32,7 +70,7 @@ fn whatever_moment_a_run_is_killed_at_its_newest_checkpoint_is_whole() {
             std::thread::sleep(Duration::from_millis(1));
         }
         std::thread::sleep(Duration::from_micros(random >> 32 & 0x1_ffff));
-        child.kill().expect("it was started here");
+        kill(&mut child, ranks, random >> 16);
         child.wait().expect("a child");
         killed += 1;
 
@@ -48,11 +86,25 @@ fn whatever_moment_a_run_is_killed_at_its_newest_checkpoint_is_whole() {
         assert!(step >= before.max(announced.unwrap_or_default()), "{step}, {before}, {said}");
         before = step;
     }
-    succeeds(&mut run.train("run", &[]));
-    succeeds(&mut run.train("whole", &["--set", "checkpoint.every=null"]));
-    for file in ["model.safetensors", "exp_avg.safetensors", "exp_avg_sq.safetensors"] {
-        let bytes = |out: &str| run.bytes(format!("{out}/checkpoints/step-{steps:07}/{file}"));
-        assert!(bytes("run") == bytes("whole"), "{file}");
+    succeeds(&mut train(&run, ranks, "run", &[]));
+    succeeds(&mut train(&run, ranks, "whole", &["--set", "checkpoint.every=null"]));
+    let [run_end, whole_end] = ["run", "whole"].map(|out| checkpoint::path(&run.path(out), steps));
+    let record = checkpoint::open(&whole_end).expect("whole");
+    let tensors = |path| checkpoint::tensors(path, &record).expect("readable");
+    for (a, b) in tensors(&run_end).iter().zip(&tensors(&whole_end)) {
+        for name in a.names() {
+            assert_eq!(a.tensor(name).expect("there"), b.tensor(name).expect("there"), "{name}");
+        }
     }
-    fails(&mut run.train("run", &["--set", "seed=2"]), 2, &["`seed`: 1234 -> 2"]);
+    fails(&mut train(&run, ranks, "run", &["--set", "seed=2"]), 2, &["`seed`: 1234 -> 2"]);
+}
+
+#[test]
+fn whatever_moment_a_run_is_killed_at_its_newest_checkpoint_is_whole() {
+    check(1);
+}
+
+#[test]
+fn whichever_rank_is_killed_at_whatever_moment_the_newest_checkpoint_is_whole() {
+    check(2);
 }

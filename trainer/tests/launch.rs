@@ -3,19 +3,20 @@
 mod hosts;
 mod tiny_run;
 
+use std::ffi::OsString;
 use std::net::TcpListener;
+use std::path::PathBuf;
 use std::process::{Child, Command, Output, Stdio};
 use std::time::{Duration, Instant};
 
 use fs_err as fs;
 use hosts::Hosts;
-use tch::{Kind, Tensor};
+use tch::Kind;
 use tiny_run::{TinyRun, fails, succeeds};
+use trainer::checkpoint;
 
 /// Nothing here takes longer, on a busy machine either.
 const LIMIT: Duration = Duration::from_secs(120);
-
-const TENSORS: [&str; 3] = ["model.safetensors", "exp_avg.safetensors", "exp_avg_sq.safetensors"];
 
 /// `trainer launch` of so many ranks that train into this folder.
 fn launch(run: &TinyRun, nproc: usize, flags: &[&str], out: &str, more: &[&str]) -> Command {
@@ -27,7 +28,10 @@ fn launch(run: &TinyRun, nproc: usize, flags: &[&str], out: &str, more: &[&str])
 
 /// One rank of several, started by hand.
 fn rank(run: &TinyRun, rank: usize, size: usize, port: u16, more: &[&str]) -> Command {
-    let mut command = run.train("run", more);
+    as_rank(run.train("run", more), rank, size, port)
+}
+
+fn as_rank(mut command: Command, rank: usize, size: usize, port: u16) -> Command {
     let numbers = [("RANK", rank), ("WORLD_SIZE", size), ("MASTER_PORT", port.into())];
     command.envs(numbers.map(|(name, number)| (name, number.to_string())));
     command.env("MASTER_ADDR", "localhost").env("GLOO_SOCKET_IFNAME", "lo");
@@ -35,30 +39,38 @@ fn rank(run: &TinyRun, rank: usize, size: usize, port: u16, more: &[&str]) -> Co
     command
 }
 
-fn checkpoint(run: &TinyRun, out: &str, step: u32, name: &str) -> Vec<u8> {
-    run.bytes(format!("{out}/checkpoints/step-{step:07}/{name}"))
+fn checkpoint_of(run: &TinyRun, out: &str, step: u64) -> PathBuf {
+    checkpoint::path(&run.path(out), step)
 }
 
+/// The files with tensors of two runs of one layout are the same.
 #[track_caller]
-fn check_same(run: &TinyRun, step: u32, a: &str, b: &str) {
-    for name in TENSORS {
-        assert!(checkpoint(run, a, step, name) == checkpoint(run, b, step, name), "{name}");
+fn check_same(run: &TinyRun, step: u64, a: &str, b: &str) {
+    let files = |out: &str| -> Vec<(OsString, Vec<u8>)> {
+        let folder = fs::read_dir(checkpoint_of(run, out, step)).expect("a checkpoint");
+        let paths = folder.map(|entry| entry.expect("an entry").path());
+        let paths = paths.filter(|it| it.extension().is_some_and(|it| it == "safetensors"));
+        let name = |path: &PathBuf| path.file_name().expect("a name").to_owned();
+        let mut files: Vec<_> = paths.map(|path| (name(&path), run.bytes(path))).collect();
+        files.sort();
+        files
+    };
+    let (a, b) = (files(a), files(b));
+    assert!(!a.is_empty() && a.len() == b.len());
+    for ((name, a), (other, b)) in a.iter().zip(&b) {
+        assert!(name == other && a == b, "{} differs", name.display());
     }
 }
 
 /// The largest difference between the weights of two runs.
-fn off(run: &TinyRun, step: u32, a: &str, b: &str) -> f64 {
-    let [a, b] = [a, b].map(|out| {
-        let path = run.path(format!("{out}/checkpoints/step-{step:07}/model.safetensors"));
-        let mut tensors = Tensor::read_safetensors(path).expect("a whole file");
-        tensors.sort_by(|(one, _), (other, _)| one.cmp(other));
-        tensors
-    });
-    let pairs = a.iter().zip(&b);
-    pairs
-        .map(|((name, a), (other, b))| {
-            assert_eq!(name, other);
-            (a.to_kind(Kind::Double) - b).abs().max().double_value(&[])
+fn off(run: &TinyRun, step: u64, a: &str, b: &str) -> f64 {
+    let weights = |out| checkpoint::open_weights(&checkpoint_of(run, out, step)).expect("whole").0;
+    let (a, b) = (weights(a), weights(b));
+    assert!(a.names().eq(b.names()));
+    a.names()
+        .map(|name| {
+            let [a, b] = [&a, &b].map(|it| it.tensor(name).expect("there").to_kind(Kind::Double));
+            (a - b).abs().max().double_value(&[])
         })
         .fold(0.0, f64::max)
 }
@@ -187,11 +199,7 @@ fn a_signal_to_the_launcher_saves_and_ends_with_130() {
 #[test]
 fn ranks_that_were_started_with_different_things_say_which_and_do_not_begin() {
     let run = TinyRun::new(4, "");
-    // A port that was free a moment ago.
-    let port = {
-        let free = TcpListener::bind("localhost:0").expect("a free port");
-        free.local_addr().expect("it is bound").port()
-    };
+    let port = free_port();
     let children: Vec<Child> = [&[][..], &["--set", "seed=7"]]
         .into_iter()
         .enumerate()
@@ -223,6 +231,80 @@ fn a_port_that_is_taken_is_an_error_of_every_rank() {
             format!("error: rank {number} of 2 does not find the others at localhost:{port}");
         assert!(text.contains(&words), "{text}");
     }
+}
+
+/// A port that was free a moment ago.
+fn free_port() -> u16 {
+    let free = TcpListener::bind("localhost:0").expect("a free port");
+    free.local_addr().expect("it is bound").port()
+}
+
+#[test]
+fn a_disk_that_is_full_for_one_rank_ends_every_rank_and_what_was_saved_before_stays() {
+    let run = TinyRun::new(8, "checkpoint: {every: 2}\n");
+    succeeds(&mut launch(&run, 2, &[], "run", &["--stop-after", "2"]));
+    // Files of at most 8 KiB, as a full disk would have it, and an error in place of a signal.
+    let mut narrow = Command::new("bash");
+    let shell = r#"trap "" XFSZ; ulimit -f 8; exec "$@""#;
+    let train = run.train("run", &[]);
+    narrow.args(["-c", shell, "bash"]).arg(train.get_program()).args(train.get_args());
+    narrow.current_dir(train.get_current_dir().expect("it runs in the run's folder"));
+    let port = free_port();
+    let commands = [rank(&run, 0, 2, port, &[]), as_rank(narrow, 1, 2, port)];
+    let children: Vec<Child> =
+        commands.into_iter().map(|mut it| it.spawn().expect("it starts")).collect();
+    for child in children {
+        let output = ends(child);
+        let text = said(&output);
+        assert_eq!(output.status.code(), Some(1), "{text}");
+        let words =
+            "saving `run/checkpoints/step-0000004` failed; what was saved before is still there: ";
+        assert!(text.contains(words) && text.contains("File too large"), "{text}");
+    }
+    let entries = fs::read_dir(run.path("run/checkpoints")).expect("a folder");
+    let names: Vec<_> = entries.map(|it| it.expect("an entry").file_name()).collect();
+    assert_eq!(names, ["step-0000002"]);
+    succeeds(&mut launch(&run, 2, &[], "run", &[]));
+}
+
+#[test]
+fn a_part_of_a_rank_that_was_changed_is_named_and_so_is_the_checkpoint_to_go_on_from() {
+    let run = TinyRun::new(8, "checkpoint: {every: 2}\n");
+    succeeds(&mut launch(&run, 2, &[], "run", &["--stop-after", "4"]));
+    succeeds(&mut launch(&run, 2, &[], "other", &["--stop-after", "4", "--set", "seed=5"]));
+    let part = |out: &str, kind: &str, number: u32| {
+        checkpoint_of(&run, out, 4).join(format!("{kind}-{number:05}-of-00002.safetensors"))
+    };
+    let check = |nproc: usize, kind: &str, number: u32, bytes: Option<Vec<u8>>, complaint: &str| {
+        let path = part("run", kind, number);
+        let whole = run.bytes(&path);
+        match bytes {
+            Some(bytes) => shards::atomic::write(&path, &bytes).expect("written"),
+            None => fs::remove_file(&path).expect("removed"),
+        }
+        let name = path.file_name().expect("a name").to_string_lossy().into_owned();
+        let hint = "\nhint: remove it to go on from `run/checkpoints/step-0000002`";
+        let words =
+            ["the checkpoint `run/checkpoints/step-0000004` is damaged", &name, complaint, hint];
+        fails(&mut launch(&run, nproc, &[], "run", &[]), 2, &words);
+        shards::atomic::write(&path, &whole).expect("written");
+    };
+    let flipped = |kind, number| {
+        let mut bytes = run.bytes(part("run", kind, number));
+        let last = bytes.len() - 1;
+        bytes[last] ^= 1;
+        Some(bytes)
+    };
+    let truncated = run.bytes(part("run", "model", 2))[..500].to_vec();
+    let foreign = run.bytes(part("other", "exp_avg_sq", 1));
+    let changed = "was changed after it was written";
+    check(2, "model", 1, flipped("model", 1), changed);
+    check(2, "exp_avg", 2, flipped("exp_avg", 2), changed);
+    check(1, "exp_avg", 2, flipped("exp_avg", 2), changed);
+    check(2, "exp_avg_sq", 1, Some(foreign), changed);
+    check(2, "model", 2, Some(truncated), "has 500 bytes, expected");
+    check(2, "exp_avg_sq", 2, None, "No such file");
+    succeeds(&mut launch(&run, 2, &[], "run", &[]));
 }
 
 #[test]

@@ -48,11 +48,14 @@ pub struct CheckpointConfig {
     /// Checkpoints of steps that this divides stay on disk as well.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub keep_every: Option<u64>,
+    /// How many MiB of its state a rank may copy, beyond the largest unit of its model, so that an update need not wait
+    /// until what it overwrites is on the disk.
+    pub buffer_mib: u64,
 }
 
 impl Default for CheckpointConfig {
     fn default() -> Self {
-        Self { every: None, keep: 2, keep_every: None, keep_best: false }
+        Self { every: None, keep: 2, keep_every: None, keep_best: false, buffer_mib: 256 }
     }
 }
 

@@ -1,5 +1,8 @@
 //! A test that runs in several processes: the test's binary starts itself once per rank, with this one test.
+//!
+//! A test may do so several times, one after the other: a process that was started for one of them passes over the others.
 
+use std::cell::Cell;
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
@@ -31,8 +34,16 @@ pub(crate) fn run(size: usize, body: impl FnOnce(Place)) {
 
 /// Starts the processes and gives them to the caller; in one of them, runs `body` and gives nothing.
 pub(crate) fn start(size: usize, body: impl FnOnce(Place)) -> Option<Vec<Child>> {
+    thread_local! {
+        // A test runs on a thread of its own.
+        static TIMES: Cell<usize> = const { Cell::new(0) };
+    }
+    let time = TIMES.replace(TIMES.get() + 1);
     let variable = |name: &str| std::env::var(name).ok()?.parse().ok();
     if let (Some(rank), Some(port)) = (variable("TEST_RANK"), variable("TEST_PORT")) {
+        if variable("TEST_TIME") != Some(time) {
+            return None;
+        }
         let port = u16::try_from(port).expect("a port");
         let store = Store::connect("localhost", port, TIMEOUT).expect("the test serves a store");
         body(Place { rank, size, store });
@@ -47,7 +58,7 @@ pub(crate) fn start(size: usize, body: impl FnOnce(Place)) -> Option<Vec<Child>>
         Command::new(std::env::current_exe().expect("a test has a binary"))
             .args([&test, "--exact", "--nocapture", "--test-threads=1"])
             .envs([("TEST_RANK", rank), ("RANK", rank), ("WORLD_SIZE", size)].map(text))
-            .envs([("TEST_PORT", port), ("MASTER_PORT", port)].map(text))
+            .envs([("TEST_TIME", time), ("TEST_PORT", port), ("MASTER_PORT", port)].map(text))
             .envs([("MASTER_ADDR", "localhost"), ("TORCHELASTIC_USE_AGENT_STORE", "True")])
             .env("OMP_NUM_THREADS", "1")
             .stdout(Stdio::null())

@@ -1,4 +1,4 @@
-//! A rank's numbers -> boxes of named tensors.
+//! Some of a tensor's numbers, in row order -> boxes of it.
 //!
 //! A rank keeps some stretch of a parameter's numbers in row order. In a file it is written as boxes, which every other
 //! layout can cut again: the rest of a row that it begins in, whole rows, and the start of the row that it ends in.

@@ -1,0 +1,114 @@
+//! What one rank keeps of the state -> its files of a checkpoint.
+//!
+//! Ranks that share the state write what they have of it; ranks that all have the whole of it write a share each, which is
+//! what they would have if they shared it. No number is written twice, and none is sent to another rank for it.
+
+use std::collections::BTreeMap;
+use std::ops::Range;
+use std::path::Path;
+
+use anyhow::Result;
+use serde::{Deserialize, Serialize};
+use shards::hash::FileHash;
+use tch::Kind;
+
+use crate::checkpoint::record::{KINDS, Place, Places, part_file};
+use crate::params::{Model, Moments};
+use crate::snapshot::{Buffers, Snapshot};
+use crate::stored::extent::{Extent, extents};
+use crate::weights::FileWriter;
+
+/// How many numbers are hashed and written at a time: few enough to be in the CPU's cache when they are needed again.
+const CHUNK: usize = 1 << 18;
+
+/// What a rank writes, a unit after the other.
+#[derive(Clone, Debug)]
+pub struct Layout {
+    part: usize,
+    parts: usize,
+    units: Vec<Vec<Stretch>>,
+}
+
+/// Some of a parameter's numbers, and where they lie in the rank's buffer.
+#[derive(Clone, Debug)]
+struct Stretch {
+    name: String,
+    shape: Vec<i64>,
+    in_param: Range<i64>,
+    start: i64,
+}
+
+/// A part that is on the disk.
+#[derive(Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Part {
+    /// Its files.
+    pub(crate) files: Vec<FileHash>,
+    /// Which boxes of which parameters are in them.
+    pub(crate) tensors: BTreeMap<String, Places>,
+}
+
+/// What this rank writes of a model's masters and moments, and the buffers that it lies in.
+pub fn share(model: &Model, moments: &[Moments]) -> (Layout, Vec<Buffers>) {
+    let (part, parts) = (model.ranks().rank(), model.ranks().size());
+    let mut layout = Layout { part, parts, units: Vec::new() };
+    let mut buffers = Vec::new();
+    for (unit, moments) in model.units.iter().zip(moments) {
+        let range = model.ranks().part(unit.padded());
+        let pieces = unit.spec.params.iter().zip(unit.spec.pieces(&range));
+        let pieces = pieces.filter(|(_, piece)| !piece.in_param.is_empty());
+        let stretch = |(spec, piece): (&crate::params::ParamSpec, crate::params::Piece)| Stretch {
+            name: spec.name.clone(),
+            shape: spec.shape.clone(),
+            in_param: piece.in_param,
+            start: piece.in_part.start,
+        };
+        layout.units.push(pieces.map(stretch).collect());
+        let ours = [&unit.master, &moments.exp_avg, &moments.exp_avg_sq].map(|flat| {
+            let start = if unit.is_whole() { range.start } else { 0 };
+            flat.detach().narrow(0, start, range.end - range.start)
+        });
+        buffers.push(ours);
+    }
+    (layout, buffers)
+}
+
+impl Layout {
+    /// Writes the part into a checkpoint's folder: one file a kind of number, all of them in one walk over the units.
+    pub fn write(&self, folder: &Path, snapshot: &Snapshot) -> Result<Part> {
+        let mut tensors: BTreeMap<String, Places> = BTreeMap::new();
+        let mut keys = Vec::new();
+        for stretch in self.units.iter().flatten() {
+            let Stretch { name, shape, in_param, .. } = stretch;
+            let places = tensors
+                .entry(name.clone())
+                .or_insert_with(|| Places { shape: shape.clone(), boxes: Vec::new() });
+            for extent in extents(shape, in_param.clone()) {
+                keys.push((extent.key(name, shape), extent.size.clone()));
+                let Extent { offset, size } = extent;
+                places.boxes.push(Place { offset, size, part: self.part });
+            }
+        }
+        let mut files = Vec::new();
+        for kind in KINDS {
+            let path = folder.join(part_file(kind, self.part, self.parts));
+            files.push(FileWriter::create(&path, keys.clone(), Kind::Float)?);
+        }
+        for (unit, stretches) in self.units.iter().enumerate() {
+            snapshot.read(unit, |buffers| {
+                let mut both = files.iter_mut().zip(buffers);
+                both.try_for_each(|(file, flat)| {
+                    stretches.iter().try_for_each(|stretch| {
+                        // Boxes of a stretch follow one another as its numbers do.
+                        let end = stretch.start + stretch.in_param.end - stretch.in_param.start;
+                        (stretch.start..end).step_by(CHUNK).try_for_each(|at| {
+                            file.write(&flat.narrow(0, at, (end - at).min(CHUNK as i64)))
+                        })
+                    })
+                })
+            })?;
+        }
+        let files = files.into_iter().map(FileWriter::finish).collect::<Result<_>>()?;
+        Ok(Part { files, tensors })
+    }
+}

@@ -1,0 +1,251 @@
+//! A checkpoint of any layout is read by any other, to the bit, and only as far as it is needed; the run goes on as if nothing
+//! had happened. And what is written while training goes on is what there was when that began.
+
+#[path = "../../crates/torch-ext/tests/ranks/mod.rs"]
+mod ranks;
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::rc::Rc;
+use std::time::Duration;
+
+use fs_err as fs;
+use shards::layout::IndexKind;
+use shards::role::Role;
+use shards::writer::PairWriter;
+use tch::Tensor;
+use trainer::checkpoint::{self, About, Keep, Origin, Staged, part};
+use trainer::config::Config;
+use trainer::ranks::{Place, Ranks};
+use trainer::run::Run;
+use trainer::saver::Saver;
+
+const WORLDS: [usize; 3] = [1, 2, 4];
+
+/// A place that all processes of a test know: the one that started them cleans it up.
+fn folder(test: &str) -> PathBuf {
+    let started = std::env::var_os("TEST_RANK").is_some();
+    let owner = if started { std::os::unix::process::parent_id() } else { std::process::id() };
+    let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).join(format!("{test}-{owner}"));
+    fs::create_dir_all(&folder).expect("a folder");
+    folder
+}
+
+/// The golden model on a few documents; two micro-batches for each of four ranks.
+fn config(folder: &Path, settings: &[&str]) -> Config {
+    let prefix = folder.join("docs-train");
+    if std::env::var_os("TEST_RANK").is_none() {
+        let mut writer = PairWriter::create(&prefix, IndexKind::Mmap, 48).expect("shards");
+        for i in 0..24 {
+            let length = 6 + i;
+            let tokens: Vec<u32> = (0..length).map(|place| (7 * i + 3 * place) % 48).collect();
+            let role = |place| if place < 3 { Role::User } else { Role::Assistant };
+            writer.push(&tokens, &(0..length).map(role).collect::<Vec<_>>()).expect("a document");
+        }
+        writer.finish().expect("whole shards");
+    }
+    let golden = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/golden/llama");
+    let yaml = format!(
+        "model: {{base: '{}'}}\ndata: {{train: '{}'}}\nbatch: {{global: 8, micro: 1, sequence_length: 64}}\n\
+         steps: 6\noptimizer: {{lr: 0.003}}\nprecision: fp32\ndevice: cpu\nthreads: 1\n",
+        golden.display(),
+        prefix.display()
+    );
+    let path = folder.join(format!("run-{}.yaml", std::process::id()));
+    fs::write(&path, yaml).expect("a configuration");
+    let settings: Vec<String> = settings.iter().map(ToString::to_string).collect();
+    Config::read(&path, &settings).expect("a sound configuration")
+}
+
+fn join(started: ranks::Place) -> Rc<Ranks> {
+    let place = Place::from_environment().expect("the test sets it");
+    let ranks = Ranks::join(place, ranks::TIMEOUT, false).expect("all ranks come");
+    assert_eq!((ranks.rank(), ranks.size()), (started.rank, started.size));
+    // They have a connection of their own.
+    drop(started.store);
+    ranks
+}
+
+/// The stages that there are with so many ranks.
+fn stages(world: usize) -> std::ops::Range<u8> {
+    if world == 1 { 0..1 } else { 0..4 }
+}
+
+fn open(ranks: &Rc<Ranks>, folder: &Path, zero: u8) -> Run {
+    let zero = format!("parallel.zero={zero}");
+    Run::open_on(ranks, config(folder, &[&zero])).expect("a sound run")
+}
+
+fn about(run: &Run) -> About {
+    let config = serde_json::to_value(&run.config).expect("JSON");
+    let origin = Origin::default();
+    About { model: run.model.config.clone(), state: run.state, config, origin }
+}
+
+const KEEP: Keep = Keep { last: 9, every: None, best: None };
+
+/// Every master and moment of this rank's part, by name and place.
+fn state(run: &Run) -> BTreeMap<String, Tensor> {
+    let mut found = BTreeMap::new();
+    for (unit, moments) in run.model.units.iter().zip(&run.optimizer.moments) {
+        for (kind, flat) in
+            [&unit.master, &moments.exp_avg, &moments.exp_avg_sq].into_iter().enumerate()
+        {
+            for (spec, (piece, values)) in unit.spec.params.iter().zip(unit.pieces(flat)) {
+                if values.numel() > 0 {
+                    found.insert(
+                        format!("{kind} {} {:?}", spec.name, piece.in_param),
+                        values.copy(),
+                    );
+                }
+            }
+        }
+    }
+    found
+}
+
+/// What this rank's part of a run should be by a checkpoint, read whole.
+#[track_caller]
+fn check_state(run: &Run, path: &Path, what: &str) {
+    let record = checkpoint::open(path).expect("whole");
+    let stored = checkpoint::tensors(path, &record).expect("readable");
+    for unit in &run.model.units {
+        let pieces = unit.pieces(&unit.master);
+        assert!(pieces.iter().any(|(_, values)| values.numel() > 0) || !unit.is_whole());
+    }
+    for (key, values) in state(run) {
+        let mut words = key.splitn(3, ' ');
+        let kind: usize = words.next().expect("a kind").parse().expect("a number");
+        let name = words.next().expect("a name");
+        let range = words.next().expect("a range");
+        let (start, end) = range.split_once("..").expect("a range");
+        let [start, end]: [i64; 2] = [start, end].map(|it| it.parse().expect("a number"));
+        let whole = stored[kind].tensor(name).expect("there").view(-1);
+        assert_eq!(whole.narrow(0, start, end - start), values, "{what}: {key}");
+    }
+}
+
+#[test]
+fn every_layout_goes_on_from_the_checkpoint_of_every_other() {
+    let folder = folder("reshard");
+    config(&folder, &[]);
+    // Two steps, saved by each layout, and two more.
+    for world in WORLDS {
+        ranks::run(world, |place| {
+            let ranks = join(place);
+            for zero in stages(world) {
+                let mut run = open(&ranks, &folder, zero);
+                let out = folder.join(format!("saved-{world}-{zero}"));
+                let mut saver = Saver::open(&ranks, &out, 1, run.model.numel(), 0).expect("room");
+                for _ in 0..2 {
+                    run.step().expect("a step");
+                }
+                let about = about(&run);
+                let Run { model, optimizer, state, .. } = &mut run;
+                saver.save(model, optimizer, state.step, || Ok(about), KEEP).expect("begun");
+                let losses = [run.step(), run.step()].map(|step| step.expect("a step").loss);
+                let saved = saver.finish().expect("saved").expect("one");
+                assert_eq!(saved.path, checkpoint::path(&out, 2));
+                if ranks.leads() {
+                    let text = format!("{:e} {:e}", losses[0], losses[1]);
+                    fs::write(out.join("losses"), text).expect("written");
+                }
+            }
+        });
+    }
+    if std::env::var_os("TEST_RANK").is_none() {
+        let parts = |world, zero| {
+            let saved = checkpoint::path(&folder.join(format!("saved-{world}-{zero}")), 2);
+            fs::read_dir(saved).expect("a checkpoint").count()
+        };
+        // Three files a rank, `config.json` and `checkpoint.json`; at stage 0 too, ranks share the work.
+        for (world, zero) in [(1, 0), (2, 0), (2, 3), (4, 1)] {
+            assert_eq!(parts(world, zero), 3 * world + 2);
+        }
+    }
+    for world in WORLDS {
+        ranks::run(world, |place| {
+            let ranks = join(place);
+            for (saved_world, saved_zero) in
+                WORLDS.into_iter().flat_map(|world| stages(world).map(move |zero| (world, zero)))
+            {
+                let out = folder.join(format!("saved-{saved_world}-{saved_zero}"));
+                let path = checkpoint::path(&out, 2);
+                let losses = fs::read_to_string(out.join("losses")).expect("written before");
+                for zero in stages(world) {
+                    let what =
+                        format!("{world} ranks at {zero} from {saved_world} ranks at {saved_zero}");
+                    let mut run = open(&ranks, &folder, zero);
+                    let record = checkpoint::open_on(&ranks, &path).expect("whole");
+                    let Run { model, optimizer, .. } = &mut run;
+                    let bytes = checkpoint::load(&path, &record, model, &mut optimizer.moments)
+                        .expect("read");
+                    run.state = record.state();
+                    // Each rank reads the numbers that it keeps, and no other: masters and two moments of four bytes.
+                    let ours = state(&run).values().map(Tensor::numel).sum::<usize>() as u64;
+                    assert_eq!(bytes, 4 * ours, "{what}");
+                    let all = 3 * run.model.numel().cast_unsigned();
+                    let read = ranks.counts(&[ours]).expect("all ranks come")[0];
+                    let copies = if zero == 0 { world as u64 } else { 1 };
+                    assert_eq!(read, all * copies, "{what}");
+                    check_state(&run, &path, &what);
+                    for expected in losses.split(' ') {
+                        let expected: f64 = expected.parse().expect("a loss");
+                        let loss = run.step().expect("a step").loss;
+                        assert!(
+                            (loss / expected - 1.0).abs() < 1e-6,
+                            "{what}: {loss} for {expected}"
+                        );
+                    }
+                }
+            }
+        });
+    }
+    if std::env::var_os("TEST_RANK").is_none() {
+        fs::remove_dir_all(&folder).expect("removed");
+    }
+}
+
+#[test]
+fn what_is_written_during_two_steps_is_what_there_was_before_them() {
+    let folder = folder("fire");
+    config(&folder, &[]);
+    let ranks = Ranks::alone();
+    let losses = |run: &mut Run| [run.step(), run.step()].map(|step| step.expect("a step").loss);
+    let mut undisturbed = open(&ranks, &folder, 0);
+    undisturbed.step().expect("a step");
+    let expected_losses = losses(&mut undisturbed);
+
+    let largest =
+        3 * 4 * undisturbed.model.units.iter().map(|it| it.padded()).max().expect("units");
+    for room in [0, largest.cast_unsigned(), u64::MAX] {
+        let mut run = open(&ranks, &folder, 0);
+        run.step().expect("a step");
+        let (about, expected) = (about(&run), state(&run));
+        let (layout, buffers) = part::share(&run.model, &run.optimizer.moments);
+        let snapshot = run.optimizer.lend(buffers, room);
+        let target = folder.join(format!("step-{room}"));
+        let staged = Staged::create(&target).expect("a folder");
+        let path = staged.path().to_owned();
+        let writer = std::thread::spawn(move || {
+            // The first update comes long before this writer begins.
+            std::thread::sleep(Duration::from_millis(500));
+            let part = layout.write(&path, &snapshot).expect("written");
+            (part, snapshot.held_up())
+        });
+        assert_eq!(losses(&mut run), expected_losses);
+        let (part, held_up) = writer.join().expect("written");
+        assert_eq!(held_up > Duration::from_millis(100), room != u64::MAX, "{held_up:?}");
+        staged.commit(&target, about, vec![part]).expect("a checkpoint");
+        let changed = state(&run);
+        let mut again = open(&ranks, &folder, 0);
+        let record = checkpoint::open(&target).expect("whole");
+        let Run { model, optimizer, .. } = &mut again;
+        checkpoint::load(&target, &record, model, &mut optimizer.moments).expect("read");
+        for (name, values) in state(&again) {
+            assert_eq!(values, expected[&name], "{name} with room for {room} bytes");
+            assert_ne!(values, changed[&name], "the steps change everything, {name} too");
+        }
+    }
+    fs::remove_dir_all(&folder).expect("removed");
+}
