@@ -3,11 +3,13 @@
 //!
 //! `CRASHES` says how often each is killed: a dozen times, if it is not set; `scripts/crash` asks for 200.
 
+mod launched;
 mod tiny_run;
 
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
+use launched::ranks_of;
 use tiny_run::{TinyRun, fails, succeeds};
 use trainer::checkpoint;
 
@@ -22,27 +24,23 @@ fn train(run: &TinyRun, ranks: usize, out: &str, more: &[&str]) -> Command {
     command
 }
 
-/// Kills the run: its only process, or of several one or all, as the number says.
-fn kill(child: &mut Child, ranks: usize, random: u64) {
+/// Kills the run: its only process, or of several one or all, as the number says. Whether there was one to kill.
+fn kill(child: &mut Child, ranks: usize, random: u64) -> bool {
     if ranks == 1 {
         child.kill().expect("it was started here");
-        return;
+        return true;
     }
-    let path = format!("/proc/{0}/task/{0}/children", child.id());
-    let children = fs_err::read_to_string(path).unwrap_or_default();
-    let mut victims: Vec<&str> = children.split_whitespace().collect();
+    // A launcher that was not followed by its ranks yet would make the whole run after a kill that meets nobody.
+    let mut victims = ranks_of(child);
+    while victims.is_empty() && child.try_wait().expect("a child").is_none() {
+        std::thread::sleep(Duration::from_millis(1));
+        victims = ranks_of(child);
+    }
     if !random.is_multiple_of(3) && !victims.is_empty() {
         victims = vec![victims[usize::try_from(random / 3).unwrap_or(0) % victims.len()]];
     }
-    if !victims.is_empty() {
-        // One that has ended by itself meanwhile is no mistake.
-        Command::new("kill")
-            .arg("-KILL")
-            .args(victims)
-            .stderr(Stdio::null())
-            .status()
-            .expect("kill runs");
-    }
+    // One that has ended by itself meanwhile is no mistake.
+    !victims.is_empty() && launched::kill("-KILL", &victims)
 }
 
 #[track_caller]
@@ -54,7 +52,7 @@ fn check(ranks: usize) {
         "checkpoint: {every: 1, keep: 2}\nparallel: {timeout: 60}\n",
     );
     let out = run.path("run");
-    let (mut killed, mut before, mut random) = (0, 0, 42_u64);
+    let (mut killed, mut hit, mut before, mut random) = (0, 0, 0, 42_u64);
     while killed < crashes && before < steps {
         let said = fs_err::File::create(run.path("said")).expect("created").into_file();
         let mut child = train(&run, ranks, "run", &[])
@@ -70,7 +68,7 @@ fn check(ranks: usize) {
             std::thread::sleep(Duration::from_millis(1));
         }
         std::thread::sleep(Duration::from_micros(random >> 32 & 0x1_ffff));
-        kill(&mut child, ranks, random >> 16);
+        hit += u64::from(kill(&mut child, ranks, random >> 16));
         child.wait().expect("a child");
         killed += 1;
 
@@ -86,6 +84,7 @@ fn check(ranks: usize) {
         assert!(step >= before.max(announced.unwrap_or_default()), "{step}, {before}, {said}");
         before = step;
     }
+    assert!(2 * hit > crashes, "only {hit} of {crashes} kills met a process");
     succeeds(&mut train(&run, ranks, "run", &[]));
     succeeds(&mut train(&run, ranks, "whole", &["--set", "checkpoint.every=null"]));
     let [run_end, whole_end] = ["run", "whole"].map(|out| checkpoint::path(&run.path(out), steps));

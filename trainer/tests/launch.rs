@@ -1,6 +1,7 @@
 //! Many ranks as a user starts them: what a run gives, and how it ends when something happens to a rank.
 
 mod hosts;
+mod launched;
 mod tiny_run;
 
 use std::ffi::OsString;
@@ -11,6 +12,7 @@ use std::time::{Duration, Instant};
 
 use fs_err as fs;
 use hosts::Hosts;
+use launched::{kill, ranks_of};
 use tch::Kind;
 use tiny_run::{TinyRun, fails, succeeds};
 use trainer::checkpoint;
@@ -88,18 +90,6 @@ fn ends(child: Child) -> Output {
     output
 }
 
-/// The processes that a launcher started, by their rank.
-fn ranks_of(launcher: &Child) -> Vec<u32> {
-    let path = format!("/proc/{0}/task/{0}/children", launcher.id());
-    let children = fs::read_to_string(path).unwrap_or_default();
-    children.split_whitespace().filter_map(|pid| pid.parse().ok()).collect()
-}
-
-fn kill(signal: &str, pid: u32) {
-    let status = Command::new("kill").args([signal, &pid.to_string()]).status();
-    assert!(status.expect("`kill` is there").success());
-}
-
 /// Waits until a run has made so many steps.
 fn wait_for_steps(run: &TinyRun, out: &str, steps: usize, launcher: &mut Child) {
     let metrics = run.path(format!("{out}/metrics.jsonl"));
@@ -148,7 +138,7 @@ fn a_rank_that_is_killed_ends_all_of_them_and_restarts_end_where_an_undisturbed_
         let mut command = launch(&run, 3, &[], &out, &micro);
         let mut launcher = command.stderr(Stdio::piped()).spawn().expect("it starts");
         wait_for_steps(&run, &out, steps, &mut launcher);
-        kill("-KILL", ranks_of(&launcher)[rank]);
+        assert!(kill("-KILL", &[ranks_of(&launcher)[rank]]));
         let output = ends(launcher);
         let text = said(&output);
         assert_eq!(output.status.code(), Some(1), "{text}");
@@ -159,7 +149,7 @@ fn a_rank_that_is_killed_ends_all_of_them_and_restarts_end_where_an_undisturbed_
     let mut command = launch(&run, 3, &["--max-restarts", "1"], "again", &micro);
     let mut launcher = command.stderr(Stdio::piped()).spawn().expect("it starts");
     wait_for_steps(&run, "again", 10, &mut launcher);
-    kill("-KILL", ranks_of(&launcher)[1]);
+    assert!(kill("-KILL", &[ranks_of(&launcher)[1]]));
     let output = ends(launcher);
     let text = said(&output);
     assert!(output.status.success(), "{text}");
@@ -174,7 +164,7 @@ fn a_rank_that_is_stopped_is_given_up_after_the_timeout() {
     let mut command = launch(&run, 2, &[], "run", &[]);
     let mut launcher = command.stderr(Stdio::piped()).spawn().expect("it starts");
     wait_for_steps(&run, "run", 2, &mut launcher);
-    kill("-STOP", ranks_of(&launcher)[1]);
+    assert!(kill("-STOP", &[ranks_of(&launcher)[1]]));
     let output = ends(launcher);
     let text = said(&output);
     assert_eq!(output.status.code(), Some(1), "{text}");
@@ -188,7 +178,7 @@ fn a_signal_to_the_launcher_saves_and_ends_with_130() {
     let mut command = launch(&run, 2, &[], "run", &[]);
     let mut launcher = command.stderr(Stdio::piped()).spawn().expect("it starts");
     wait_for_steps(&run, "run", 2, &mut launcher);
-    kill("-INT", launcher.id());
+    assert!(kill("-INT", &[launcher.id()]));
     let output = ends(launcher);
     let text = said(&output);
     assert_eq!(output.status.code(), Some(130), "{text}");
