@@ -6,19 +6,19 @@
 #[path = "../../crates/torch-ext/tests/ranks/mod.rs"]
 mod ranks;
 
+mod golden_run;
+
 use std::collections::BTreeMap;
 use std::path::Path;
 use std::rc::Rc;
 
-use shards::layout::IndexKind;
-use shards::role::Role;
-use shards::writer::PairWriter;
+use golden_run::join;
 use tch::{Device, Kind, Tensor};
 use trainer::config::{Config, Zero};
 use trainer::gradients::Gradients;
 use trainer::llama_config::LlamaConfig;
 use trainer::params::Model;
-use trainer::ranks::{Place, Ranks};
+use trainer::ranks::Ranks;
 use trainer::run::Run;
 
 const STAGES: [&str; 4] =
@@ -28,35 +28,14 @@ const STAGES: [&str; 4] =
 fn config(settings: &[&str]) -> Config {
     let folder = tempfile::tempdir().expect("a temporary folder").keep();
     let prefix = folder.join("docs-train");
-    let mut writer = PairWriter::create(&prefix, IndexKind::Mmap, 48).expect("shards");
-    for i in 0..12 {
+    let documents = (0..12).map(|i| {
         let length = if i == 5 { 60 } else { 6 + i };
-        let tokens: Vec<u32> = (0..length).map(|place| (7 * i + 3 * place) % 48).collect();
-        let asked = if i % 4 == 0 { length } else { 3 };
-        let role = |place| if place < asked { Role::User } else { Role::Assistant };
-        writer.push(&tokens, &(0..length).map(role).collect::<Vec<_>>()).expect("a document");
-    }
-    writer.finish().expect("whole shards");
-    let golden = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/golden/llama");
-    let yaml = format!(
-        "model: {{base: '{}'}}\ndata: {{train: '{}'}}\nbatch: {{global: 8, micro: 1, sequence_length: 64}}\n\
-         steps: 3\noptimizer: {{lr: 0.01, eps: 1.0e-4, weight_decay: 0.1}}\nprecision: fp64\ndevice: cpu\nthreads: 1\n",
-        golden.display(),
-        prefix.display()
-    );
-    let path = folder.join("run.yaml");
-    fs_err::write(&path, yaml).expect("a configuration");
-    let settings: Vec<String> = settings.iter().map(ToString::to_string).collect();
-    Config::read(&path, &settings).expect("a sound configuration")
-}
-
-fn join(started: ranks::Place) -> Rc<Ranks> {
-    let place = Place::from_environment().expect("the test sets it");
-    let ranks = Ranks::join(place, ranks::TIMEOUT, false).expect("all ranks come");
-    assert_eq!((ranks.rank(), ranks.size()), (started.rank, started.size));
-    // They have a connection of their own.
-    drop(started.store);
-    ranks
+        (length, if i % 4 == 0 { length } else { 3 })
+    });
+    golden_run::write_documents(&prefix, documents);
+    let lines =
+        "steps: 3\noptimizer: {lr: 0.01, eps: 1.0e-4, weight_decay: 0.1}\nprecision: fp64\n";
+    golden_run::config(&prefix, &folder.join("run.yaml"), lines, settings)
 }
 
 /// Gradients and masters by name, brought together from all ranks.

@@ -4,19 +4,19 @@
 #[path = "../../crates/torch-ext/tests/ranks/mod.rs"]
 mod ranks;
 
+mod golden_run;
+
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::rc::Rc;
 use std::time::Duration;
 
 use fs_err as fs;
-use shards::layout::IndexKind;
-use shards::role::Role;
-use shards::writer::PairWriter;
+use golden_run::join;
 use tch::Tensor;
 use trainer::checkpoint::{self, About, Keep, Origin, Staged, part};
 use trainer::config::Config;
-use trainer::ranks::{Place, Ranks};
+use trainer::ranks::Ranks;
 use trainer::run::Run;
 use trainer::saver::Saver;
 
@@ -35,35 +35,11 @@ fn folder(test: &str) -> PathBuf {
 fn config(folder: &Path, settings: &[&str]) -> Config {
     let prefix = folder.join("docs-train");
     if std::env::var_os("TEST_RANK").is_none() {
-        let mut writer = PairWriter::create(&prefix, IndexKind::Mmap, 48).expect("shards");
-        for i in 0..24 {
-            let length = 6 + i;
-            let tokens: Vec<u32> = (0..length).map(|place| (7 * i + 3 * place) % 48).collect();
-            let role = |place| if place < 3 { Role::User } else { Role::Assistant };
-            writer.push(&tokens, &(0..length).map(role).collect::<Vec<_>>()).expect("a document");
-        }
-        writer.finish().expect("whole shards");
+        golden_run::write_documents(&prefix, (6..30).map(|length| (length, 3)));
     }
-    let golden = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/golden/llama");
-    let yaml = format!(
-        "model: {{base: '{}'}}\ndata: {{train: '{}'}}\nbatch: {{global: 8, micro: 1, sequence_length: 64}}\n\
-         steps: 6\noptimizer: {{lr: 0.003}}\nprecision: fp32\ndevice: cpu\nthreads: 1\n",
-        golden.display(),
-        prefix.display()
-    );
     let path = folder.join(format!("run-{}.yaml", std::process::id()));
-    fs::write(&path, yaml).expect("a configuration");
-    let settings: Vec<String> = settings.iter().map(ToString::to_string).collect();
-    Config::read(&path, &settings).expect("a sound configuration")
-}
-
-fn join(started: ranks::Place) -> Rc<Ranks> {
-    let place = Place::from_environment().expect("the test sets it");
-    let ranks = Ranks::join(place, ranks::TIMEOUT, false).expect("all ranks come");
-    assert_eq!((ranks.rank(), ranks.size()), (started.rank, started.size));
-    // They have a connection of their own.
-    drop(started.store);
-    ranks
+    let lines = "steps: 6\noptimizer: {lr: 0.003}\nprecision: fp32\n";
+    golden_run::config(&prefix, &path, lines, settings)
 }
 
 /// The stages that there are with so many ranks.
@@ -84,23 +60,23 @@ fn about(run: &Run) -> About {
 
 const KEEP: Keep = Keep { last: 9, every: None, best: None };
 
-/// Every master and moment of this rank's part, by name and place.
-fn state(run: &Run) -> BTreeMap<String, Tensor> {
+/// Some of a parameter's numbers: whether masters or which moments, the name, and where they begin.
+type Stretch = (usize, String, i64);
+
+/// Every master and moment of this rank's part.
+fn state(run: &Run) -> BTreeMap<Stretch, Tensor> {
     let mut found = BTreeMap::new();
     for (unit, moments) in run.model.units.iter().zip(&run.optimizer.moments) {
-        for (kind, flat) in
-            [&unit.master, &moments.exp_avg, &moments.exp_avg_sq].into_iter().enumerate()
-        {
+        let kinds = [&unit.master, &moments.exp_avg, &moments.exp_avg_sq];
+        for (kind, flat) in kinds.into_iter().enumerate() {
             for (spec, (piece, values)) in unit.spec.params.iter().zip(unit.pieces(flat)) {
                 if values.numel() > 0 {
-                    found.insert(
-                        format!("{kind} {} {:?}", spec.name, piece.in_param),
-                        values.copy(),
-                    );
+                    found.insert((kind, spec.name.clone(), piece.in_param.start), values.copy());
                 }
             }
         }
     }
+    assert!(!found.is_empty());
     found
 }
 
@@ -113,15 +89,10 @@ fn check_state(run: &Run, path: &Path, what: &str) {
         let pieces = unit.pieces(&unit.master);
         assert!(pieces.iter().any(|(_, values)| values.numel() > 0) || !unit.is_whole());
     }
-    for (key, values) in state(run) {
-        let mut words = key.splitn(3, ' ');
-        let kind: usize = words.next().expect("a kind").parse().expect("a number");
-        let name = words.next().expect("a name");
-        let range = words.next().expect("a range");
-        let (start, end) = range.split_once("..").expect("a range");
-        let [start, end]: [i64; 2] = [start, end].map(|it| it.parse().expect("a number"));
-        let whole = stored[kind].tensor(name).expect("there").view(-1);
-        assert_eq!(whole.narrow(0, start, end - start), values, "{what}: {key}");
+    for ((kind, name, start), values) in state(run) {
+        let whole = stored[kind].tensor(&name).expect("there").view(-1);
+        let expected = whole.narrow(0, start, values.size()[0]);
+        assert_eq!(expected, values, "{what}: {kind} {name} from {start}");
     }
 }
 
@@ -242,9 +213,9 @@ fn what_is_written_during_two_steps_is_what_there_was_before_them() {
         let record = checkpoint::open(&target).expect("whole");
         let Run { model, optimizer, .. } = &mut again;
         checkpoint::load(&target, &record, model, &mut optimizer.moments).expect("read");
-        for (name, values) in state(&again) {
-            assert_eq!(values, expected[&name], "{name} with room for {room} bytes");
-            assert_ne!(values, changed[&name], "the steps change everything, {name} too");
+        for (stretch, values) in state(&again) {
+            assert_eq!(values, expected[&stretch], "{stretch:?} with room for {room} bytes");
+            assert_ne!(values, changed[&stretch], "the steps change everything, {stretch:?} too");
         }
     }
     fs::remove_dir_all(&folder).expect("removed");
