@@ -41,7 +41,9 @@ pub mod checkpoint; // model, optimizer and state <-> disk, bit for bit
 pub mod origin; // a configuration -> the hashes of the files that the run begins with
 pub mod saver; // checkpoints, written while training goes on
 mod fit; // do configuration, base and shards belong together?
+pub mod step; // what a step did, and how long its parts took
 pub mod run; // a configuration -> a run that is ready to make its next step
+pub mod same_run; // a run's configuration, and the one it was begun with -> whether it is the same run
 pub mod run_folder; // a run's folder -> the right to write into it
 pub mod metrics; // what was measured -> lines, and metrics.jsonl
 pub mod tensorboard; // lines -> TensorBoard's event file

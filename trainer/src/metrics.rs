@@ -11,7 +11,7 @@ use serde::Serialize;
 use serde_json::{Map, Value};
 
 use crate::evaluate::Evaluation;
-use crate::run::Step;
+use crate::step::Step;
 
 /// A line about a training step.
 #[derive(Serialize)]

@@ -37,7 +37,8 @@ use trainer::llama_config::LlamaConfig;
 use trainer::loss::{self, Objective};
 use trainer::params::Model;
 use trainer::rows::{Rows, Sample};
-use trainer::run::{Run, Step};
+use trainer::run::Run;
+use trainer::step::Step;
 use trainer::weights;
 
 #[derive(Deserialize)]
