@@ -8,6 +8,7 @@ use crate::ascii_json;
 use crate::encode::Record;
 use crate::filter::{Filter, Length, Reason, SpecialStrings};
 use crate::mix::Divided;
+use crate::piece::Form;
 use crate::route::{Bucket, Stretch};
 use crate::whole::DocumentEncoder;
 
@@ -175,7 +176,7 @@ fn cut(pieces: &[Record<'_>], max: usize) -> (usize, Length) {
         if length.tokens > max {
             break;
         }
-        if turn.role == Role::Assistant && !turn.is_verbatim {
+        if turn.role == Role::Assistant && turn.form != Form::Verbatim {
             kept = (i + 1, length);
         }
     }

@@ -95,7 +95,9 @@ impl Removal {
                     } else if earlier.has_similar(&document)? {
                         Reason::NearDuplicate
                     } else {
-                        earlier.add(&document);
+                        if self.repeated || self.near.is_some() {
+                            earlier.add(&document);
+                        }
                         kept.push(number);
                         continue;
                     };

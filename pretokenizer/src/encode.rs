@@ -57,8 +57,8 @@ pub struct Record<'b> {
 pub struct EncodedTurn {
     /// Whose tokens they are.
     pub role: Role,
-    /// Whether it is a text as it stands, without a template.
-    pub is_verbatim: bool,
+    /// How it became text.
+    pub form: Form,
     /// Whether it was longer, and was cut.
     pub is_cut: bool,
     /// Its tokens.
@@ -116,7 +116,7 @@ impl<'t> PieceEncoder<'t> {
             } else {
                 self.encoder.encode(&self.turn, &mut self.ids);
             }
-            let mut kind = turn.role.id() | (turn.form as u8) << 4;
+            let mut kind = piece::packed_kind(turn.role, turn.form);
             if let Some(cut) = self.cut
                 && turn.form == Form::Verbatim
                 && self.ids.len() - before > cut
@@ -236,9 +236,10 @@ impl<'b> Record<'b> {
                 let number = turn[1 + 4 * i..].first_chunk().expect("a turn is whole");
                 u32::from_le_bytes(*number)
             };
+            let (role, form) = piece::unpacked_kind(turn[0] & !CUT);
             EncodedTurn {
-                role: Role::try_from(turn[0] & 0xf).expect("a role was written"),
-                is_verbatim: turn[0] & !CUT == turn[0] & 0xf | (Form::Verbatim as u8) << 4,
+                role,
+                form,
                 is_cut: turn[0] & CUT != 0,
                 n_tokens: number(0) as usize,
                 n_text: number(1) as usize,

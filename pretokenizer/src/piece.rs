@@ -71,7 +71,7 @@ impl Piece {
     pub fn push(&mut self, turn: Turn<'_>) {
         let length = u32::try_from(turn.text.len()).expect("a text of less than 4 GiB");
         self.0.reserve(5 + turn.text.len());
-        self.0.push(turn.role.id() | (turn.form as u8) << 4);
+        self.0.push(packed_kind(turn.role, turn.form));
         self.0.extend(length.to_le_bytes());
         self.0.extend(turn.text.as_bytes());
     }
@@ -108,17 +108,24 @@ impl From<Sample> for Piece {
     }
 }
 
+/// Who speaks and how, as a byte whose highest bit is free.
+pub(crate) fn packed_kind(role: Role, form: Form) -> u8 {
+    role.id() | (form as u8) << 4
+}
+
+pub(crate) fn unpacked_kind(kind: u8) -> (Role, Form) {
+    let role = Role::try_from(kind & 0xf).expect("a role was packed");
+    (role, [Form::Turn, Form::Worded, Form::Verbatim][usize::from(kind >> 4)])
+}
+
 /// The turns of a packed piece.
 pub fn turns(mut packed: &[u8]) -> impl Iterator<Item = Turn<'_>> {
     std::iter::from_fn(move || {
         let (&[kind, a, b, c, d], rest) = packed.split_first_chunk()?;
         let (text, rest) = rest.split_at(u32::from_le_bytes([a, b, c, d]) as usize);
         packed = rest;
-        Some(Turn {
-            role: Role::try_from(kind & 0xf).expect("a role was packed"),
-            form: [Form::Turn, Form::Worded, Form::Verbatim][usize::from(kind >> 4)],
-            text: std::str::from_utf8(text).expect("a text was packed"),
-        })
+        let (role, form) = unpacked_kind(kind);
+        Some(Turn { role, form, text: std::str::from_utf8(text).expect("a text was packed") })
     })
 }
 

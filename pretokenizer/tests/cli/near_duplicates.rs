@@ -129,15 +129,7 @@ fn parts_leave_out_what_a_run_on_one_machine_does() {
     let flags =
         ["--configs", "a", "--remove_near_duplicates", "true", "--remove_train_in_val", "true"];
     let (workplace, _) = built(&flags[2..]);
-    let names = || workplace.files("out").into_iter();
-    let files = || names().map(|name| workplace.read(&format!("out/{name}"))).collect::<Vec<_>>();
-    let expected = files();
-    for part in ["1/2", "2/2"] {
-        workplace.run(&[&flags[..], &["--write_json", "--part", part]].concat()).ok();
-    }
-    let merged = workplace.subcommand("merge", &["out.parts"]).status().expect("it can be started");
-    assert!(merged.success());
-    assert!(files() == expected, "the merged files differ");
+    workplace.check_parts(&[&flags[..], &["--write_json"]].concat());
 }
 
 #[test]

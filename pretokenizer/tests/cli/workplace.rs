@@ -83,6 +83,21 @@ impl Workplace {
         Outcome::of(self.command(arguments).output().expect("the program can be started"))
     }
 
+    /// Builds in two parts what the last run has built with these flags, and merges them: not a byte may differ.
+    #[track_caller]
+    pub(crate) fn check_parts(&self, flags: &[&str]) {
+        let names = || self.files("out").into_iter();
+        let files = || names().map(|name| self.read(&format!("out/{name}"))).collect::<Vec<_>>();
+        let expected = files();
+        fs::remove_dir_all(self.path().join("out")).expect("it was built");
+        for part in ["1/2", "2/2"] {
+            self.run(&[flags, &["--part", part]].concat()).ok();
+        }
+        let merged = self.subcommand("merge", &["out.parts"]).output();
+        Outcome::of(merged.expect("it can be started")).ok();
+        assert!(files() == expected, "the merged files differ");
+    }
+
     /// The names of all files below a folder, sorted.
     pub(crate) fn files(&self, folder: &str) -> Vec<String> {
         let root = self.path().join(folder);
