@@ -20,3 +20,4 @@ mod check; // what is said before a build
 mod diff; // two folders, compared
 mod show; // documents, and a page
 mod bad_input; // what a user gets wrong
+mod bad_files; // what is wrong with files and rows
