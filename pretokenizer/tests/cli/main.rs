@@ -14,6 +14,7 @@ mod duplicates; // what stands in the output more than once
 mod near_duplicates; // what is much like another
 mod special_tokens; // strings of special tokens in texts
 mod output_folder; // whole, or not there
+mod crash; // killed at any moment
 mod parts; // built apart, merged
 mod verify; // a whole folder and broken ones
 mod check; // what is said before a build
