@@ -44,12 +44,12 @@ pub fn micro_batch(
     gradients: &mut Gradients,
 ) -> Result<Tensor> {
     let rope = model.rope_of(batch);
-    let last_block = model.n_layers();
+    let (last_block, lowest) = (model.n_layers(), model.lowest_trained());
     let mut kept = Vec::with_capacity(last_block + 1);
     let mut x_btd: Option<Tensor> = None;
     for unit in 0..=last_block {
         model.enter(unit, Some(unit + 1))?;
-        let input = x_btd.map(|x| x.set_requires_grad(true));
+        let input = x_btd.map(|x| x.set_requires_grad(unit > lowest));
         // Weights that are gathered for each use are overwritten before the way back.
         let again = pass.recompute.again(unit) || model.zero().shards_weights();
         let output = {
@@ -63,19 +63,22 @@ pub fn micro_batch(
     let head = last_block + 1;
     model.enter(head, Some(last_block))?;
     gradients.open(head)?;
-    let head_grad = gradients.parameter(head, 0);
+    let trains_head = model.head().requires_grad();
+    let head_grad = trains_head.then(|| gradients.parameter(head, 0));
     let mut from_head =
         loss::gradients(model, &x_btd, batch, batch.scale, pass.objective, head_grad)?;
     gradients.add(head, &[None, from_head.norm_d.take()]);
     gradients.close(head)?;
 
     let mut output_grad = from_head.x_btd;
-    for (unit, Kept { input, output }) in kept.into_iter().enumerate().rev() {
-        model.enter(unit, unit.checked_sub(1))?;
+    // Nothing below the lowest unit with something to train needs a gradient.
+    for (unit, Kept { input, output }) in kept.into_iter().enumerate().skip(lowest).rev() {
+        model.enter(unit, unit.checked_sub(1).filter(|below| *below >= lowest))?;
         let output =
             output.unwrap_or_else(|| run(model, unit, batch, input.as_ref(), &rope, pass.noise));
         let leaves = &model.units[unit].leaves;
-        let inputs: Vec<&Tensor> = leaves.iter().chain(input.as_ref()).collect();
+        let inputs: Vec<&Tensor> =
+            leaves.iter().chain(input.as_ref().filter(|_| unit > lowest)).collect();
         let mut grads =
             torch_ext::grad(&[output], &[&output_grad], &inputs).with_context(|| {
                 format!("the backward pass of unit `{}`", model.units[unit].spec.name)
@@ -93,12 +96,12 @@ pub fn micro_batch(
 
 /// Does nothing, in the company of ranks that run a micro-batch: every rank must make the same calls in the same order.
 pub fn idle(model: &Model, gradients: &mut Gradients) -> Result<()> {
-    let head = model.n_layers() + 1;
+    let (head, lowest) = (model.n_layers() + 1, model.lowest_trained());
     for unit in 0..=head {
         model.enter(unit, (unit < head).then_some(unit + 1))?;
     }
-    for unit in (0..=head).rev() {
-        model.enter(unit, unit.checked_sub(1))?;
+    for unit in (lowest..=head).rev() {
+        model.enter(unit, unit.checked_sub(1).filter(|below| *below >= lowest))?;
         gradients.open(unit)?;
         gradients.close(unit)?;
     }

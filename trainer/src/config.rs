@@ -6,12 +6,14 @@
 
 mod inputs;
 mod compute;
+mod lora;
 mod objective;
 mod watch;
 mod settings;
 
 pub use compute::*;
 pub use inputs::*;
+pub use lora::*;
 pub use objective::*;
 pub use watch::*;
 
@@ -27,6 +29,9 @@ use serde::{Deserialize, Serialize};
 pub struct Config {
     /// What is trained.
     pub model: ModelConfig,
+    /// Trains adapters beside the model's matrices, in place of all of it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub lora: Option<LoraConfig>,
     /// What it is trained on.
     pub data: DataConfig,
     /// How many documents an update sees, and how much of each.
@@ -165,6 +170,7 @@ impl Config {
         self.check_data()?;
         self.check_loss()?;
         self.check_noise()?;
+        self.check_lora()?;
         self.check_optimizer()
     }
 
@@ -257,6 +263,26 @@ impl Config {
         }
         if !(neftune_alpha >= 0.0 && neftune_alpha.is_finite()) {
             bail_input!("`noise.neftune_alpha` is {neftune_alpha}, expected 0 or more");
+        }
+        Ok(())
+    }
+
+    fn check_lora(&self) -> Result<()> {
+        let Some(LoraConfig { r, lora_alpha, lora_dropout, target_modules, .. }) = &self.lora
+        else {
+            return Ok(());
+        };
+        positive("lora.r", u64::from(*r))?;
+        above_zero("lora.lora_alpha", *lora_alpha)?;
+        if !(0.0..1.0).contains(lora_dropout) {
+            bail_input!("`lora.lora_dropout` is {lora_dropout}, expected from 0 to below 1");
+        }
+        if target_modules.is_empty() {
+            bail_input!(
+                "`lora.target_modules` names no matrix\n\
+                 hint: `[q_proj, v_proj]` is peft's choice for a Llama; `k_proj`, `o_proj`, `gate_proj`, `up_proj` and \
+                 `down_proj` are the others"
+            );
         }
         Ok(())
     }

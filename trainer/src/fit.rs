@@ -38,6 +38,19 @@ pub(crate) fn check_length(config: &Config, base: &LlamaConfig) -> Result<()> {
     );
 }
 
+/// Rows that did not exist are learned from nothing: adapters cannot do that.
+pub(crate) fn check_new_rows(config: &Config, n_stored: i64, n_rows: i64) -> Result<()> {
+    let Some(lora) = &config.lora else { return Ok(()) };
+    if n_rows == n_stored || (lora.saves("embed_tokens") && lora.saves("lm_head")) {
+        return Ok(());
+    }
+    bail_input!(
+        "`model.new_rows` adds {} rows to the {n_stored} of embedding and head, and with `lora` both stay as they are\n\
+         hint: train them too, with `lora.modules_to_save: [embed_tokens, lm_head]`",
+        n_rows - n_stored
+    )
+}
+
 /// What the shards' manifests say of their tokens.
 pub(crate) struct Fit {
     /// What rows are filled up with.

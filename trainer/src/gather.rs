@@ -42,8 +42,11 @@ impl Gather {
         Self { ranks, wholes, slots, held }
     }
 
-    /// Begins to gather a unit of which this rank has `part`, unless it is there or on its way.
+    /// Begins to gather a unit of which this rank has `part`, unless it is there or on its way, or has no numbers.
     pub fn start(&self, unit: usize, part: impl FnOnce() -> Tensor) -> Result<()> {
+        if self.wholes[unit].numel() == 0 {
+            return Ok(());
+        }
         let mut held = self.held.borrow_mut();
         let slot = &mut held[self.slots[unit]];
         if slot.unit == Some(unit) {

@@ -131,6 +131,9 @@ impl Gradients {
             return Ok(());
         }
         let OfUnit { slot, part, .. } = &self.units[unit];
+        if part.numel() == 0 {
+            return Ok(());
+        }
         let numel = part.size()[0] * i64::try_from(self.ranks.size())?;
         let whole = self.slots[*slot].whole.narrow(0, 0, numel);
         let work = match self.wire {
@@ -196,6 +199,7 @@ impl Gradients {
         let gathers: Vec<Option<Work>> = self
             .units
             .iter()
+            .filter(|unit| unit.part.numel() > 0)
             .map(|unit| self.ranks.all_gather(&self.slots[unit.slot].whole, &unit.part))
             .collect::<Result<_>>()?;
         gathers.into_iter().flatten().try_for_each(|work| Ok(work.wait().map(drop)?))

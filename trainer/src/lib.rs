@@ -26,6 +26,7 @@ pub mod stored; // files with tensors -> tensors by name, or parts of them
 pub mod weights; // stored tensors <-> parameters, safetensors files
 pub mod hf_tokenizer; // a tokenizer <-> its files in a Hugging Face folder
 pub mod new_rows; // a base's vocabulary -> one with the datamix's new tokens
+pub mod adapter; // LoRA's adapters <-> a folder of peft's
 pub mod init; // a shape and a seed -> a random base model
 pub mod model; // token ids -> hidden states -> logits
 pub mod streamed; // a model on disk -> logits, one block in memory at a time

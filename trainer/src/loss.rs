@@ -42,7 +42,7 @@ pub struct HeadGradients {
     pub loss: Tensor,
     /// `scale` times the sum's gradient in the hidden states.
     pub x_btd: Tensor,
-    /// And in the final norm's weight.
+    /// And in the final norm's weight, if it is trained.
     pub norm_d: Option<Tensor>,
 }
 
@@ -76,7 +76,7 @@ pub fn token_losses(
 }
 
 /// The loss of a micro-batch and `scale` times its gradients; that of the head's matrix is added to `head_grad_vd`, in
-/// place and in `f32`.
+/// place and in `f32`, if it is trained.
 ///
 /// # Shapes
 /// `x_btd` is what the last block gave, detached
@@ -86,12 +86,12 @@ pub fn gradients(
     batch: &MicroBatch,
     scale: f64,
     objective: Objective,
-    head_grad_vd: &mut Tensor,
+    head_grad_vd: Option<&mut Tensor>,
 ) -> Result<HeadGradients> {
     let x_nd = predicting(x_btd, batch).set_requires_grad(true);
     let normed_nd = model.final_norm(&x_nd);
     let head_vd = head(model, objective);
-    let mut head_grad_vd = head_grad_vd.narrow(0, 0, head_vd.size()[0]);
+    let mut head_grad_vd = head_grad_vd.map(|it| it.narrow(0, 0, head_vd.size()[0]));
     let mut loss = Tensor::zeros([], (Kind::Double, x_btd.device()));
     let mut normed_grads = Vec::new();
     for Chunk { x_cd, labels_c1, weights_c1 } in
@@ -105,20 +105,22 @@ pub fn gradients(
         loss += losses_c1.sum(Kind::Double);
         let grad_cv = grad_cv.to_kind(head_vd.kind());
         normed_grads.push(grad_cv.matmul(&head_vd) * scale);
+        let Some(head_grad_vd) = &mut head_grad_vd else { continue };
         let scaled_cd = x_cd * scale;
         if head_vd.kind() == head_grad_vd.kind() {
             let _ = head_grad_vd.addmm_(&grad_cv.tr(), &scaled_cd);
         } else {
-            head_grad_vd += grad_cv.tr().matmul(&scaled_cd);
+            *head_grad_vd += grad_cv.tr().matmul(&scaled_cd);
         }
     }
     let x_grad_btd = x_btd.zeros_like();
     let mut norm_grad_d = None;
     if !normed_grads.is_empty() {
-        let norm = &model.units[model.units.len() - 1].leaves[1];
-        let grads =
-            torch_ext::grad(&[&normed_nd], &[Tensor::cat(&normed_grads, 0)], &[&x_nd, norm])
-                .context("the final norm's backward pass")?;
+        let norm = Some(model.units[model.units.len() - 1].weight(1));
+        let inputs: Vec<&Tensor> =
+            std::iter::once(&x_nd).chain(norm.filter(|it| it.requires_grad())).collect();
+        let grads = torch_ext::grad(&[&normed_nd], &[Tensor::cat(&normed_grads, 0)], &inputs)
+            .context("the final norm's backward pass")?;
         let mut grads = grads.into_iter();
         let x_grad_nd = grads.next().flatten().context("the final norm depends on its input")?;
         norm_grad_d = grads.next().flatten();

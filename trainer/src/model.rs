@@ -8,6 +8,7 @@
 
 mod attention;
 mod cache;
+mod linear;
 mod rope;
 
 pub use cache::KvCache;
@@ -16,8 +17,9 @@ pub use rope::Rope;
 use tch::{Kind, Tensor};
 
 use crate::batch::MicroBatch;
+use crate::model::linear::{Adapter, Linear};
 use crate::noise::{Dropout, Site};
-use crate::params::Model;
+use crate::params::{Model, Unit};
 
 /// What a block attends over besides its own input.
 #[derive(Debug)]
@@ -36,7 +38,7 @@ impl Model {
     /// # Shapes
     /// `tokens_bt` -> `x_btd`
     pub fn embed(&self, tokens_bt: &Tensor) -> Tensor {
-        Tensor::embedding(&self.units[0].leaves[0], tokens_bt, -1, false, false)
+        Tensor::embedding(self.units[0].weight(0), tokens_bt, -1, false, false)
     }
 
     /// One decoder block: attention, then the gated MLP, each on a normed input and added to what came in.
@@ -57,18 +59,25 @@ impl Model {
             Some(dropout) => dropout.apply(it, site),
             None => it,
         };
-        let [q, k, v, o, gate, up, down, attention_norm, mlp_norm] =
-            self.units[1 + layer].leaves.as_slice()
-        else {
-            unreachable!("`unit_specs` gives a block nine parameters");
-        };
+        // In the order of `unit_specs`: seven matrices, then two norms.
+        let unit = &self.units[1 + layer];
+        let [q, k, v, o, gate, up, down] =
+            [0, 1, 2, 3, 4, 5, 6].map(|matrix| self.matrix(unit, matrix, dropout));
+        let [attention_norm, mlp_norm] = [7, 8].map(|norm| unit.weight(norm));
         let shape = attention::Shape::of(&self.config);
         let normed = self.norm(x_btd, attention_norm);
         let attended = attention::attend(&normed, [q, k, v, o], &shape, rope, context);
         let x_btd = x_btd + dropped(attended, Site::Attention);
         let normed = self.norm(&x_btd, mlp_norm);
-        let mlp = linear(&(linear(&normed, gate).silu() * linear(&normed, up)), down);
+        let mlp = down.of(&(gate.of(&normed).silu() * up.of(&normed)));
         x_btd + dropped(mlp, Site::Mlp)
+    }
+
+    /// A matrix of a block, with its adapter.
+    fn matrix<'a>(&self, unit: &'a Unit, number: u8, dropout: Option<Dropout>) -> Linear<'a> {
+        let adapter = unit.adapter(number.into());
+        let adapter = adapter.map(|[a, b]| Adapter { a, b, scale: self.scale(), dropout, number });
+        Linear { weight: unit.weight(number.into()), adapter }
     }
 
     /// The final norm.
@@ -76,12 +85,12 @@ impl Model {
     /// # Shapes
     /// `x_nd` -> `x_nd`, any leading sizes
     pub fn final_norm(&self, x_nd: &Tensor) -> Tensor {
-        self.norm(x_nd, &self.units[self.units.len() - 1].leaves[1])
+        self.norm(x_nd, self.units[self.units.len() - 1].weight(1))
     }
 
     /// The head's matrix, `v x d`.
     pub fn head(&self) -> &Tensor {
-        &self.units[self.units.len() - 1].leaves[0]
+        self.units[self.units.len() - 1].weight(0)
     }
 
     /// How many blocks there are.

@@ -11,7 +11,7 @@ use tch::{Device, Kind, Tensor};
 
 use crate::config::{Fill, ModelConfig};
 use crate::llama_config::LlamaConfig;
-use crate::params::{Model, ParamSpec};
+use crate::params::{Model, ParamSpec, Unit};
 use crate::stored::Stored;
 use crate::weights;
 
@@ -43,12 +43,9 @@ pub fn load(folder: &Path, model: &mut Model, n_stored: i64, fill: Fill, seed: u
         spec.name == "model.embed_tokens.weight" || spec.name == "lm_head.weight"
     };
     let mut specs: Vec<ParamSpec> =
-        model.units.iter().flat_map(|unit| &unit.spec.params).cloned().collect();
+        model.units.iter().flat_map(Unit::base_params).cloned().collect();
     specs.iter_mut().filter(|spec| grows(spec)).for_each(|spec| spec.shape[0] = n_stored);
     let fill_place = |spec: &ParamSpec, place: &Tensor| -> Result<()> {
-        if !grows(spec) {
-            return weights::copy(&stored, &spec.name, place);
-        }
         weights::copy(&stored, &spec.name, &place.narrow(0, 0, n_stored))?;
         let _no_grad = tch::no_grad_guard();
         let mut new_vd = place.narrow(0, n_stored, n_new);
@@ -68,11 +65,19 @@ pub fn load(folder: &Path, model: &mut Model, n_stored: i64, fill: Fill, seed: u
     tch::manual_seed(i64::from(seed));
     let fill_all = || -> Result<()> {
         weights::check(&stored, specs.iter())?;
-        model.units.iter().try_for_each(|unit| {
-            unit.fill(&unit.master, |specs, places| {
-                specs.iter().zip(places).try_for_each(|(spec, place)| fill_place(spec, place))
-            })
-        })
+        for unit in &model.units {
+            if unit.base_params().any(&grows) {
+                unit.fill(&unit.master, |specs, places| {
+                    let mut both = specs.iter().zip(places).filter(|(spec, _)| grows(spec));
+                    both.try_for_each(|(spec, place)| fill_place(spec, place))
+                })?;
+            }
+            let rest = unit.base_params().zip(unit.base_pieces()).filter(|(spec, _)| !grows(spec));
+            for (spec, (piece, place)) in rest {
+                weights::copy_numbers(&stored, &spec.name, piece.in_param, &place)?;
+            }
+        }
+        Ok(())
     };
     fill_all().with_context(|| folder.display().to_string()).bad_input()?;
     model.refresh()

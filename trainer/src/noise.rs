@@ -12,6 +12,8 @@ use crate::config::NoiseConfig;
 #[derive(Clone, Copy, Debug)]
 pub struct Noise {
     settings: NoiseConfig,
+    /// Dropout on what goes into adapters.
+    adapters: f64,
     n_layers: usize,
     seed: u64,
 }
@@ -35,14 +37,23 @@ pub enum Site {
 #[derive(Clone, Copy, Debug)]
 pub struct Dropout {
     p: f64,
+    /// On what goes into an adapter.
+    adapters: f64,
     seed: u64,
 }
 
 impl Noise {
-    /// The noise of a step; none if none is asked for.
-    pub fn of_step(settings: NoiseConfig, n_layers: usize, seed: u32, step: u64) -> Option<Self> {
-        let any = settings.dropout > 0.0 || settings.neftune_alpha > 0.0;
-        any.then(|| Self { settings, n_layers, seed: mix(mix(0, u64::from(seed)), step) })
+    /// The noise of a step, and the dropout of its adapters; none if none is asked for.
+    pub fn of_step(
+        settings: NoiseConfig,
+        adapters: f64,
+        n_layers: usize,
+        seed: u32,
+        step: u64,
+    ) -> Option<Self> {
+        let any = settings.dropout > 0.0 || settings.neftune_alpha > 0.0 || adapters > 0.0;
+        let seed = mix(mix(0, u64::from(seed)), step);
+        any.then_some(Self { settings, adapters, n_layers, seed })
     }
 
     /// The dropout in a block: the same in all, or, as LIMA has it, from none in the first to all of it in the last.
@@ -54,7 +65,8 @@ impl Noise {
             (true, 0) => 0.0,
             (true, last) => layer as f64 / last as f64,
         };
-        Dropout { p: dropout * share, seed: self.unit(1 + layer, batch) }
+        let seed = self.unit(1 + layer, batch);
+        Dropout { p: dropout * share, adapters: self.adapters, seed }
     }
 
     /// Adds the noise to the embedding's output.
@@ -70,7 +82,7 @@ impl Noise {
         }
         // LIMA: no dropout below the first block.
         let p = if lima_dropout { 0.0 } else { dropout };
-        Dropout { p, seed }.apply(x_btd, Site::Embedding)
+        Dropout { p, adapters: 0.0, seed }.apply(x_btd, Site::Embedding)
     }
 
     fn unit(&self, unit: usize, batch: &MicroBatch) -> u64 {
@@ -79,18 +91,14 @@ impl Noise {
 }
 
 impl Dropout {
-    /// Dropout with this probability, drawn from this seed.
-    pub fn new(p: f64, seed: u64) -> Self {
-        Self { p, seed }
-    }
-
     /// Sets numbers to 0 and scales the others up, so that the sum is the same in the mean.
     pub fn apply(&self, x: Tensor, site: Site) -> Tensor {
-        if self.p == 0.0 {
+        let p = if matches!(site, Site::Adapter(_)) { self.adapters } else { self.p };
+        if p == 0.0 {
             return x;
         }
         start(self.seed, site);
-        x.dropout(self.p, true)
+        x.dropout(p, true)
     }
 }
 
@@ -147,7 +155,7 @@ mod tests {
     use crate::rows::Sample;
 
     fn noise(settings: NoiseConfig, step: u64) -> Noise {
-        Noise::of_step(settings, 5, 1234, step).expect("some noise")
+        Noise::of_step(settings, 0.0, 5, 1234, step).expect("some noise")
     }
 
     fn batch(layout: RowLayout) -> MicroBatch {

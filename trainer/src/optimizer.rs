@@ -73,6 +73,9 @@ impl AdamW {
                 means.push(range(&self.moments[unit].exp_avg, unit));
                 squares.push(range(&self.moments[unit].exp_avg_sq, unit));
             }
+            if masters.is_empty() {
+                continue;
+            }
             let OptimizerConfig { betas: [beta1, beta2], eps, weight_decay, .. } = self.settings;
             let weight_decay = if decayed { weight_decay } else { 0.0 };
             torch_ext::AdamW { lr, beta1, beta2, eps, weight_decay }

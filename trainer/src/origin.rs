@@ -7,6 +7,7 @@ use anyhow::{Context, Result, anyhow};
 use fs_err as fs;
 use shards::hash::FileHash;
 
+use crate::adapter;
 use crate::checkpoint::Origin;
 use crate::config::Config;
 
@@ -20,7 +21,7 @@ pub struct Hashing {
 impl Hashing {
     /// Begins.
     pub fn start(config: &Config) -> Result<Self> {
-        let (base, shards) = (base_files(&config.model.base)?, shard_files(config));
+        let (base, shards) = (base_files(config)?, shard_files(config));
         let hash = move || {
             let hash = |path: &PathBuf| FileHash::of(path, path.to_string_lossy());
             Ok(Origin {
@@ -40,6 +41,13 @@ impl Hashing {
         }
         Ok(&self.done)
     }
+}
+
+/// What differs between the base model that a run began with and the one that is there now.
+pub fn base_differences(before: &Origin, config: &Config) -> Result<Vec<String>> {
+    let hash = |path: &PathBuf| FileHash::of(path, path.to_string_lossy());
+    let base = base_files(config)?.iter().map(hash).collect::<Result<_, _>>()?;
+    Ok(differences(before, &Origin { base, shards: before.shards.clone() }))
 }
 
 /// What differs between the files that a run began with and those of now, by name.
@@ -62,8 +70,9 @@ pub fn differences(before: &Origin, now: &Origin) -> Vec<String> {
     changed
 }
 
-/// `config.json` and every file of weights.
-fn base_files(base: &Path) -> Result<Vec<PathBuf>> {
+/// `config.json` and every file of weights; of an adapter that the run begins with, both files.
+fn base_files(config: &Config) -> Result<Vec<PathBuf>> {
+    let base = &config.model.base;
     let mut files = Vec::new();
     for entry in fs::read_dir(base)? {
         let path = entry?.path();
@@ -74,6 +83,9 @@ fn base_files(base: &Path) -> Result<Vec<PathBuf>> {
         }
     }
     files.sort();
+    if let Some(adapter) = config.lora.as_ref().and_then(|it| it.adapter.as_ref()) {
+        files.extend([adapter::CONFIG, adapter::WEIGHTS].map(|name| adapter.join(name)));
+    }
     Ok(files)
 }
 

@@ -10,10 +10,15 @@
 //! With several ranks and `zero: 1` or more, a rank keeps only its part of each master. What the model computes with
 //! is then gathered ([`crate::gather`]): [`Model::enter`] waits until a unit is there.
 //!
+//! With LoRA a unit is cut in two ([`lora::Split`]): what is trained is all of this, and what stays is kept beside it in
+//! the kind in which the model computes.
+//!
 //! With `bf16` compute a second flat buffer of that kind follows the master ([`Model::refresh`]). The model reads the
 //! *leaves*: one view per parameter into the compute buffer, each the leaf of its own autograd graph.
 //!
 //! Names and shapes are Hugging Face's, letter for letter.
+
+pub mod lora;
 
 use std::ops::Range;
 use std::rc::Rc;
@@ -21,9 +26,10 @@ use std::rc::Rc;
 use anyhow::Result;
 use tch::{Device, Kind, Tensor};
 
-use crate::config::Zero;
+use crate::config::{LoraConfig, Zero};
 use crate::gather::Gather;
 use crate::llama_config::LlamaConfig;
+use crate::params::lora::{Place, Split};
 use crate::ranks::Ranks;
 
 /// Parameters and ranks' parts begin at multiples of this: a whole number of the widest vectors of any device, so that a
@@ -176,7 +182,7 @@ pub fn unit_specs(config: &LlamaConfig) -> Vec<UnitSpec> {
 /// One unit's parameters.
 #[derive(Debug)]
 pub struct Unit {
-    /// What lies where.
+    /// What is trained of it, and what lies where.
     pub spec: UnitSpec,
     /// This rank's part of the flat buffer: all of it, or `range`. Written by loading and by the optimizer; call
     /// [`Model::refresh`] after.
@@ -189,6 +195,21 @@ pub struct Unit {
     compute: Option<Tensor>,
     /// What the model reads: a view per parameter into the whole buffer, each an autograd leaf.
     pub leaves: Vec<Tensor>,
+    /// What stays as it is.
+    frozen: Frozen,
+    /// Where each parameter of the base is.
+    places: Vec<Place>,
+}
+
+/// What of a unit is not trained: in the compute kind, without gradients.
+#[derive(Debug)]
+struct Frozen {
+    spec: UnitSpec,
+    /// This rank's part of the flat buffer: all of it, or `range`.
+    part: Tensor,
+    range: Range<i64>,
+    /// A view per parameter into the whole buffer.
+    views: Vec<Tensor>,
 }
 
 impl Unit {
@@ -210,13 +231,55 @@ impl Unit {
 
     /// Each parameter's piece of this rank's part of `flat`, a buffer laid out as the master is.
     pub fn pieces(&self, flat: &Tensor) -> Vec<(Piece, Tensor)> {
-        let pieces = self.spec.pieces(&self.range).into_iter();
-        let view = |piece: Piece| {
-            let Range { start, end } = piece.in_part;
-            let view = flat.narrow(0, start, end - start);
-            (piece, view)
+        pieces(&self.spec, &self.range, flat)
+    }
+
+    /// The parameters that the unit has in a base model, in the base's order.
+    pub fn base_params(&self) -> impl Iterator<Item = &ParamSpec> + Clone {
+        self.places.iter().map(|place| match *place {
+            Place::Trained(number) => &self.spec.params[number],
+            Place::Frozen(number, _) => &self.frozen.spec.params[number],
+        })
+    }
+
+    /// What this rank keeps of each of them: to be written when a base is loaded.
+    pub fn base_pieces(&self) -> Vec<(Piece, Tensor)> {
+        let trained = self.pieces(&self.master);
+        let frozen = self.frozen_pieces();
+        let piece = |place: &Place| {
+            let (piece, view) = match *place {
+                Place::Trained(number) => &trained[number],
+                Place::Frozen(number, _) => &frozen[number],
+            };
+            (piece.clone(), view.shallow_clone())
         };
-        pieces.map(view).collect()
+        self.places.iter().map(piece).collect()
+    }
+
+    /// Those that stay as they are.
+    pub fn frozen_params(&self) -> &[ParamSpec] {
+        &self.frozen.spec.params
+    }
+
+    /// What this rank keeps of each of them.
+    pub fn frozen_pieces(&self) -> Vec<(Piece, Tensor)> {
+        pieces(&self.frozen.spec, &self.frozen.range, &self.frozen.part)
+    }
+
+    /// A parameter of the base, as the model reads it.
+    pub(crate) fn weight(&self, number: usize) -> &Tensor {
+        match self.places[number] {
+            Place::Trained(number) => &self.leaves[number],
+            Place::Frozen(number, _) => &self.frozen.views[number],
+        }
+    }
+
+    /// The small matrices beside a parameter of the base, if it has an adapter.
+    pub(crate) fn adapter(&self, number: usize) -> Option<[&Tensor; 2]> {
+        match self.places[number] {
+            Place::Frozen(_, Some(a)) => Some([&self.leaves[a], &self.leaves[a + 1]]),
+            _ => None,
+        }
     }
 
     /// Fills `flat`, which is laid out as the master is: `fill` writes into a whole buffer, of which this rank's part is
@@ -236,6 +299,15 @@ impl Unit {
         flat.shallow_clone().copy_(&whole.narrow(0, start, end - start));
         Ok(())
     }
+}
+
+fn pieces(spec: &UnitSpec, range: &Range<i64>, flat: &Tensor) -> Vec<(Piece, Tensor)> {
+    let view = |piece: Piece| {
+        let Range { start, end } = piece.in_part;
+        let view = flat.narrow(0, start, end - start);
+        (piece, view)
+    };
+    spec.pieces(range).into_iter().map(view).collect()
 }
 
 /// AdamW's running moments of one unit, flat `f32` and laid out as the master is.
@@ -264,63 +336,92 @@ pub struct Model {
     ranks: Rc<Ranks>,
     zero: Zero,
     compute: Kind,
+    /// What the product of an adapter's matrices is multiplied by.
+    scale: f64,
     /// How whole weights come from the ranks' parts; none where every rank has them all.
     gather: Option<Gather>,
+    /// The same for weights that stay as they are.
+    gather_frozen: Option<Gather>,
 }
 
 impl Model {
     /// A model of zeros of which this process has all, to be filled by `weights::load` or `init`.
     pub fn zeros(config: LlamaConfig, compute: Kind, device: Device) -> Self {
-        Self::sharded(config, compute, device, &Ranks::alone(), Zero::Nothing)
+        Self::sharded(config, None, compute, device, &Ranks::alone(), Zero::Nothing)
     }
 
-    /// A model of zeros, of which each rank has what `zero` leaves it.
+    /// A model of zeros, of which each rank has what `zero` leaves it; all of it is trained, or adapters are.
     pub fn sharded(
         config: LlamaConfig,
+        lora: Option<&LoraConfig>,
         compute: Kind,
         device: Device,
         ranks: &Rc<Ranks>,
         zero: Zero,
     ) -> Self {
-        let specs = unit_specs(&config);
+        let splits = unit_specs(&config).into_iter().map(|unit| Split::of(unit, lora));
+        let splits: Vec<Split> = splits.collect();
         let zero = if ranks.size() == 1 { Zero::Nothing } else { zero };
         let master_kind = if compute == Kind::Double { Kind::Double } else { Kind::Float };
         let n_ranks = i64::try_from(ranks.size()).expect("fewer ranks than 2^63");
-        let padded: Vec<i64> = specs.iter().map(|spec| spec.padded(n_ranks)).collect();
-
-        let slots = slots(specs.len(), zero.shards_weights());
-        let mut buffers: Vec<Tensor> = Vec::new();
-        if zero.shards_state() {
-            let n_slots = slots.iter().max().map_or(0, |last| last + 1);
-            let largest = |slot: usize| {
-                let units = slots.iter().zip(&padded).filter(|(it, _)| **it == slot);
-                units.map(|(_, padded)| *padded).max().unwrap_or(0)
-            };
-            let buffer = |slot| Tensor::zeros([largest(slot)], (compute, device));
-            buffers.extend((0..n_slots).map(buffer));
-        }
-        let mut wholes = Vec::new();
-        let units = specs.into_iter().enumerate().map(|(number, spec)| {
-            let padded = padded[number];
+        let slots = slots(splits.len(), zero.shards_weights());
+        // What is gathered has its place in slots; the rest is whole at once.
+        let wholes = |gathered: bool, padded: &dyn Fn(&Split) -> i64| -> Vec<Tensor> {
+            let padded = splits.iter().map(padded);
+            if gathered {
+                in_slots(&slots, &padded.collect::<Vec<_>>(), compute, device)
+            } else {
+                vec![]
+            }
+        };
+        let wholes_trained = wholes(zero.shards_state(), &|it| it.trained.padded(n_ranks));
+        let wholes_frozen = wholes(zero.shards_weights(), &|it| it.frozen.padded(n_ranks));
+        let gather = |gathered: bool, wholes: &[Tensor]| {
+            let wholes = wholes.iter().map(Tensor::shallow_clone).collect();
+            gathered.then(|| Gather::new(Rc::clone(ranks), slots.clone(), wholes))
+        };
+        let gathers = (
+            gather(zero.shards_state(), &wholes_trained),
+            gather(zero.shards_weights() && lora.is_some(), &wholes_frozen),
+        );
+        let units = splits.into_iter().enumerate().map(|(number, split)| {
+            let Split { trained: spec, frozen, places } = split;
+            let padded = spec.padded(n_ranks);
             let range = if zero.shards_state() { ranks.part(padded) } else { 0..padded };
             let master = Tensor::zeros([range.end - range.start], (master_kind, device));
             let copy = (!zero.shards_state() && compute != master_kind)
                 .then(|| Tensor::zeros([padded], (compute, device)));
-            let gathered = buffers.get(slots[number]).map(|buffer| buffer.narrow(0, 0, padded));
-            let read = gathered.as_ref().or(copy.as_ref()).unwrap_or(&master);
+            let read = wholes_trained.get(number).or(copy.as_ref()).unwrap_or(&master);
             let leaves =
                 spec.views(read).into_iter().map(|view| view.set_requires_grad(true)).collect();
-            wholes.extend(gathered);
-            Unit { spec, master, range, padded, compute: copy, leaves }
+            let frozen = Frozen::zeros(frozen, wholes_frozen.get(number), ranks, (compute, device));
+            Unit { spec, master, range, padded, compute: copy, leaves, frozen, places }
         });
         let units = units.collect();
-        let gather = zero.shards_state().then(|| Gather::new(Rc::clone(ranks), slots, wholes));
-        Self { config, units, ranks: Rc::clone(ranks), zero, compute, gather }
+        let (gather, gather_frozen) = gathers;
+        let (ranks, scale) = (Rc::clone(ranks), lora.map_or(1.0, LoraConfig::scale));
+        Self { config, units, ranks, zero, compute, scale, gather, gather_frozen }
     }
 
-    /// How many parameters the model has.
+    /// How many parameters are trained.
     pub fn numel(&self) -> i64 {
         self.units.iter().map(|unit| unit.spec.numel()).sum()
+    }
+
+    /// How many parameters stay as they are.
+    pub fn n_frozen(&self) -> i64 {
+        self.units.iter().map(|unit| unit.frozen.spec.numel()).sum()
+    }
+
+    /// The first unit in which something is trained.
+    pub fn lowest_trained(&self) -> usize {
+        let lowest = self.units.iter().position(|unit| !unit.leaves.is_empty());
+        lowest.expect("something of a model is trained")
+    }
+
+    /// What the product of an adapter's matrices is multiplied by.
+    pub(crate) fn scale(&self) -> f64 {
+        self.scale
     }
 
     /// Where the parameters are.
@@ -345,14 +446,22 @@ impl Model {
 
     /// Waits until a unit's weights are there, and begins to bring those of the unit that comes after it.
     pub fn enter(&self, unit: usize, next: Option<usize>) -> Result<()> {
-        let Some(gather) = &self.gather else { return Ok(()) };
-        self.start(gather, unit)?;
-        gather.wait(unit)?;
-        next.map_or(Ok(()), |next| self.start(gather, next))
+        self.start(unit)?;
+        for gather in [&self.gather, &self.gather_frozen].into_iter().flatten() {
+            gather.wait(unit)?;
+        }
+        next.map_or(Ok(()), |next| self.start(next))
     }
 
-    fn start(&self, gather: &Gather, unit: usize) -> Result<()> {
-        gather.start(unit, || self.units[unit].master.to_kind(self.compute))
+    fn start(&self, number: usize) -> Result<()> {
+        let unit = &self.units[number];
+        if let Some(gather) = &self.gather {
+            gather.start(number, || unit.master.to_kind(self.compute))?;
+        }
+        if let Some(gather) = &self.gather_frozen {
+            gather.start(number, || unit.frozen.part.shallow_clone())?;
+        }
+        Ok(())
     }
 
     /// Must be called before masters are written: waits until nothing reads them any more.
@@ -376,9 +485,8 @@ impl Model {
     /// Begins to gather what the next pass needs first, in its order: all units, if there is room for all. All ranks must
     /// come here.
     pub fn gather_ahead(&self) -> Result<()> {
-        let Some(gather) = &self.gather else { return Ok(()) };
         let n_ahead = if self.zero.shards_weights() { 1 } else { self.units.len() };
-        (0..n_ahead).try_for_each(|unit| self.start(gather, unit))
+        (0..n_ahead).try_for_each(|unit| self.start(unit))
     }
 
     /// This rank's part of `flat` for a unit, brought together with those of the others; `flat` itself if it is whole.
@@ -393,6 +501,34 @@ impl Model {
             None => Ok(whole),
         }
     }
+}
+
+impl Frozen {
+    /// Zeros: a part where the whole is gathered into `whole`.
+    fn zeros(
+        spec: UnitSpec,
+        whole: Option<&Tensor>,
+        ranks: &Ranks,
+        options: (Kind, Device),
+    ) -> Self {
+        let padded = spec.padded(i64::try_from(ranks.size()).expect("fewer ranks than 2^63"));
+        let range = if whole.is_some() { ranks.part(padded) } else { 0..padded };
+        let part = Tensor::zeros([range.end - range.start], options);
+        let views = spec.views(whole.unwrap_or(&part));
+        Self { spec, part, range, views }
+    }
+}
+
+/// A buffer for each unit, of so many numbers; units of one slot share their memory.
+fn in_slots(slots: &[usize], sizes: &[i64], kind: Kind, device: Device) -> Vec<Tensor> {
+    let largest = |slot: usize| {
+        let units = slots.iter().zip(sizes).filter(|(it, _)| **it == slot);
+        units.map(|(_, size)| *size).max().unwrap_or(0)
+    };
+    let n_slots = slots.iter().max().map_or(0, |last| last + 1);
+    let buffer = |slot| Tensor::zeros([largest(slot)], (kind, device));
+    let buffers: Vec<Tensor> = (0..n_slots).map(buffer).collect();
+    slots.iter().zip(sizes).map(|(&slot, &size)| buffers[slot].narrow(0, 0, size)).collect()
 }
 
 /// Which buffer each unit uses: its own, or, where they are shared, embedding and head the first and blocks two others

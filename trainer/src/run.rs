@@ -13,9 +13,10 @@ use cli::{BadInput, bail_input};
 use shards::manifest::Manifest;
 use tch::{Device, Kind, Tensor};
 
+use crate::adapter;
 use crate::backward::{self, Pass};
 use crate::batch::{Batcher, Batching, Counts, MicroBatch};
-use crate::config::{Config, NewRows, Precision, TooLongRule};
+use crate::config::{Config, LoraConfig, NewRows, Precision, TooLongRule};
 use crate::device;
 use crate::evaluate::{Evaluation, evaluate};
 use crate::fit;
@@ -30,7 +31,7 @@ use crate::new_rows;
 use crate::noise::Noise;
 use crate::optimizer::AdamW;
 use crate::order::{Order, boundaries};
-use crate::params::Model;
+use crate::params::{Model, lora};
 use crate::ranks::Ranks;
 use crate::rows::{Rows, TooLong};
 use crate::schedule::Schedule;
@@ -95,6 +96,7 @@ impl Run {
         let n_stored = base.vocab_size;
         base.vocab_size = new_rows::rows(&config.model, &base, &config.data.train)?;
         fit::check_length(&config, &base)?;
+        fit::check_new_rows(&config, n_stored, base.vocab_size)?;
         let fit = fit::check_manifests(&config, &base, &mut remarks)?;
         let learning = learning(&config)?;
         let batching = Batching {
@@ -135,6 +137,7 @@ impl Run {
 
         let mut model = Model::sharded(
             base,
+            config.lora.as_ref(),
             compute_kind(config.precision),
             device,
             ranks,
@@ -146,8 +149,15 @@ impl Run {
             }
             _ => weights::load(&config.model.base, &mut model)?,
         }
+        match &config.lora {
+            None => {}
+            Some(LoraConfig { adapter: None, .. }) => lora::init(&mut model, config.seed)?,
+            Some(settings @ LoraConfig { adapter: Some(folder), .. }) => {
+                adapter::load(folder, settings, &mut model)?;
+            }
+        }
         Ok(Self {
-            flops: ModelFlops::of(&model.config),
+            flops: ModelFlops::of(&model.config, config.lora.as_ref()),
             schedule: Schedule::new(&config.schedule, &config.optimizer, steps),
             optimizer: AdamW::new(config.optimizer.clone(), &model),
             gradients: Gradients::zeros(&model).on_the_wire(config.parallel.reduce),
@@ -272,8 +282,9 @@ impl Run {
     /// what its loss is divided by, and whether there is nothing to learn.
     fn accumulate(&mut self, batches: &[MicroBatch], supervised: u64) -> Result<f64> {
         self.gradients.clear();
-        let Config { recompute, noise, seed, .. } = &self.config;
-        let noise = Noise::of_step(*noise, self.model.n_layers(), *seed, self.state.step);
+        let Config { recompute, noise, lora, seed, .. } = &self.config;
+        let adapters = lora.as_ref().map_or(0.0, |lora| lora.lora_dropout);
+        let noise = Noise::of_step(*noise, adapters, self.model.n_layers(), *seed, self.state.step);
         let pass = Pass { recompute: *recompute, objective: self.objective, noise };
         let mut loss = Tensor::zeros([], (Kind::Double, self.model.device()));
         if supervised == 0 {

@@ -370,7 +370,15 @@ fn line(number: u64, steps: u64, step: &Step) -> String {
 
 /// One line about the run.
 fn describe(run: &Run) -> String {
-    let millions = run.model.numel() as f64 / 1e6;
+    let millions = |parameters: i64| parameters as f64 / 1e6;
+    let (trained, frozen) = (run.model.numel(), run.model.n_frozen());
+    let parameters = match &run.config.lora {
+        None => format!("{:.1} M", millions(trained)),
+        Some(_) => {
+            let all = millions(trained + frozen);
+            format!("{:.3} M of {all:.1} M", millions(trained))
+        }
+    };
     let config = &run.config;
     let device = match run.model.device() {
         Device::Cuda(number) => format!("GPU {number}"),
@@ -387,7 +395,7 @@ fn describe(run: &Run) -> String {
         (size, zero) => format!(", {size} ranks at ZeRO {zero}"),
     };
     format!(
-        "training {millions:.1} M parameters on {device} in {precision}: {} steps of {} documents, {} at a time{ranks}",
+        "training {parameters} parameters on {device} in {precision}: {} steps of {} documents, {} at a time{ranks}",
         run.steps, config.batch.global, config.batch.micro
     )
 }

@@ -10,10 +10,12 @@ use tch::{Device, Kind};
 use text::Tokenizer;
 
 use crate::checkpoint;
-use crate::config::Config;
+use crate::config::{Config, Zero};
 use crate::hf_tokenizer;
 use crate::llama_config::LlamaConfig;
+use crate::origin;
 use crate::params::Model;
+use crate::ranks::Ranks;
 use crate::weights;
 
 /// A trained model on disk.
@@ -50,15 +52,37 @@ impl Trained {
         })
     }
 
-    /// Reads the weights, in `f32`.
+    /// Reads the weights, in `f32`; of an adapter's run, those of its base too.
     pub fn model(&self, device: Device) -> Result<Model> {
         let (stored, _) = checkpoint::open_weights(&self.checkpoint)?;
-        let mut model = Model::zeros(self.config.clone(), Kind::Float, device);
+        let lora = self.run_config.lora.as_ref();
+        let (alone, config) = (Ranks::alone(), self.config.clone());
+        let mut model = Model::sharded(config, lora, Kind::Float, device, &alone, Zero::Nothing);
+        if lora.is_some() {
+            self.check_base()?;
+            weights::load_frozen(&self.run_config.model.base, &mut model)?;
+        }
         weights::fill(&stored, &weights::parameters(&model))
             .with_context(|| self.checkpoint.display().to_string())
             .bad_input()?;
         model.refresh()?;
         Ok(model)
+    }
+}
+
+impl Trained {
+    /// An adapter means something only with the base that it was trained on.
+    pub fn check_base(&self) -> Result<()> {
+        let record = checkpoint::open(&self.checkpoint)?;
+        let changed = origin::base_differences(record.origin(), &self.run_config)?;
+        if changed.is_empty() {
+            return Ok(());
+        }
+        bail_input!(
+            "`{}` is an adapter, trained on another base: {}\nhint: put back the base model that was there",
+            self.checkpoint.display(),
+            changed.join(", ")
+        )
     }
 }
 

@@ -15,23 +15,53 @@ use shards::atomic::{self, AtomicFile};
 use shards::hash::{FileHash, HashingWriter};
 use tch::{Kind, Tensor};
 
-use crate::params::{Model, ParamSpec};
+use crate::params::{Model, ParamSpec, Unit};
 use crate::stored::{INDEX, SINGLE, Stored};
 
 /// Fills a model's parameters from a Hugging Face folder.
 pub fn load(folder: &Path, model: &mut Model) -> Result<()> {
     let stored = Stored::open_folder(folder).bad_input()?;
-    let masters = |unit: usize| &model.units[unit].master;
-    fill_units(&stored, model, masters)
-        .with_context(|| folder.display().to_string())
-        .bad_input()?;
+    let fill = || -> Result<()> {
+        check(&stored, model.units.iter().flat_map(Unit::base_params))?;
+        for unit in &model.units {
+            for (spec, (piece, place)) in unit.base_params().zip(unit.base_pieces()) {
+                copy_numbers(&stored, &spec.name, piece.in_param, &place)?;
+            }
+        }
+        Ok(())
+    };
+    fill().with_context(|| folder.display().to_string()).bad_input()?;
     model.refresh()
 }
 
-/// Every parameter of a model with its master, in the model's order.
+/// Fills what stays as it is from a base model; what else there is of it is not looked at.
+pub fn load_frozen(folder: &Path, model: &mut Model) -> Result<()> {
+    let stored = Stored::open_folder(folder).bad_input()?;
+    let fill = || -> Result<()> {
+        for unit in &model.units {
+            for (spec, (piece, place)) in unit.frozen_params().iter().zip(unit.frozen_pieces()) {
+                check_shape(&stored, spec)?;
+                copy_numbers(&stored, &spec.name, piece.in_param, &place)?;
+            }
+        }
+        Ok(())
+    };
+    fill().with_context(|| folder.display().to_string()).bad_input()
+}
+
+/// A stored tensor has the shape that is expected.
+pub fn check_shape(stored: &Stored, spec: &ParamSpec) -> Result<()> {
+    let ParamSpec { name, shape, .. } = spec;
+    match stored.shape(name) {
+        Some(found) if found == *shape => Ok(()),
+        Some(found) => bail!("`{name}` has the shape {found:?}, expected {shape:?}"),
+        None => bail!("`{name}` is missing"),
+    }
+}
+
+/// Every parameter that is trained with its master, in the model's order.
 pub fn parameters(model: &Model) -> Vec<(ParamSpec, Tensor)> {
-    let of_unit =
-        |unit: &crate::params::Unit| unit.spec.params.clone().into_iter().zip(unit.master_views());
+    let of_unit = |unit: &Unit| unit.spec.params.clone().into_iter().zip(unit.master_views());
     model.units.iter().flat_map(of_unit).collect()
 }
 
@@ -61,7 +91,12 @@ pub fn fill_units<'a>(
 }
 
 /// Copies some of a stored tensor's numbers, in row order, into a flat place; numbers that are none are refused.
-fn copy_numbers(stored: &Stored, name: &str, numbers: Range<i64>, place: &Tensor) -> Result<()> {
+pub fn copy_numbers(
+    stored: &Stored,
+    name: &str,
+    numbers: Range<i64>,
+    place: &Tensor,
+) -> Result<()> {
     let _no_grad = tch::no_grad_guard();
     let first = numbers.start;
     for start in numbers.clone().step_by(NUMBERS_AT_A_TIME) {

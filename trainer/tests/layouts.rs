@@ -175,7 +175,7 @@ fn the_norm_counts_every_parameter_once_and_no_padding() {
         let golden = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/golden/llama");
         for zero in [Zero::Nothing, Zero::State, Zero::Gradients, Zero::Weights] {
             let shape = LlamaConfig::read(&golden).expect("a Llama");
-            let model = Model::sharded(shape, Kind::Double, Device::Cpu, &ranks, zero);
+            let model = Model::sharded(shape, None, Kind::Double, Device::Cpu, &ranks, zero);
             let mut gradients = Gradients::zeros(&model);
             gradients.begin(true);
             for (number, unit) in model.units.iter().enumerate() {

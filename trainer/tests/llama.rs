@@ -202,7 +202,7 @@ fn going_unit_by_unit_and_computing_again_change_no_bit() {
         let objective = pass(Recompute::None, 512).objective;
         let scale = batch[0].scale;
         let from_head =
-            loss::gradients(&model, &x.detach(), &batch[0], scale, objective, &mut head)
+            loss::gradients(&model, &x.detach(), &batch[0], scale, objective, Some(&mut head))
                 .expect("the head's gradients");
         let leaves: Vec<&Tensor> =
             model.units[..=model.n_layers()].iter().flat_map(|unit| &unit.leaves).collect();
@@ -227,7 +227,7 @@ fn going_unit_by_unit_and_computing_again_change_no_bit() {
 fn with_dropout_a_unit_that_runs_again_draws_the_same() {
     let (model, expected) = (model(Kind::Float), tensors("llama/expected.safetensors"));
     let settings = NoiseConfig { dropout: 0.3, lima_dropout: false, neftune_alpha: 5.0 };
-    let noise = |step| Noise::of_step(settings, model.n_layers(), 7, step);
+    let noise = |step| Noise::of_step(settings, 0.0, model.n_layers(), 7, step);
     for layout in [RowLayout::Padded, RowLayout::Packed] {
         let batches =
             Batching { layout, ..batching(Normalize::Tokens) }.update(&samples(&expected));

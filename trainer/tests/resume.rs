@@ -44,7 +44,8 @@ fn check_same(run: &TinyRun, a: &str, b: &str) {
 
 #[test]
 fn eight_steps_are_three_and_five_to_the_bit() {
-    for more in ["", "precision: bf16\nrecompute: all\n"] {
+    let lora = "precision: bf16\nlora: {r: 4, lora_dropout: 0.2, modules_to_save: [lm_head]}\n";
+    for more in ["", "precision: bf16\nrecompute: all\n", lora] {
         let run = TinyRun::new(8, more);
         succeeds(&mut run.train("whole", &[]));
         succeeds(&mut run.train("parts", &["--stop-after", "3"]));

@@ -3,7 +3,8 @@
 use tch::Tensor;
 
 use crate::llama_config::LlamaConfig;
-use crate::model::{Context, Rope, linear};
+use crate::model::linear::Linear;
+use crate::model::{Context, Rope};
 
 /// How the hidden states are cut into heads.
 #[derive(Debug)]
@@ -29,14 +30,14 @@ impl Shape {
 /// `x_btd` -> `y_btd`
 pub(crate) fn attend(
     x_btd: &Tensor,
-    [q, k, v, o]: [&Tensor; 4],
+    [q, k, v, o]: [Linear<'_>; 4],
     shape: &Shape,
     rope: &Rope,
     context: Context<'_>,
 ) -> Tensor {
     let (b, t, _) = x_btd.size3().expect("hidden states have three sizes");
     let heads =
-        |weight: &Tensor, n_heads: i64| linear(x_btd, weight).view([b, t, n_heads, shape.head_dim]);
+        |matrix: Linear<'_>, n_heads: i64| matrix.of(x_btd).view([b, t, n_heads, shape.head_dim]);
     let q_bhtk = rope.turn(&heads(q, shape.heads)).transpose(1, 2);
     let k_bhtk = rope.turn(&heads(k, shape.kv_heads)).transpose(1, 2);
     let v_bhtk = heads(v, shape.kv_heads).transpose(1, 2);
@@ -61,5 +62,5 @@ pub(crate) fn attend(
             over(&q_bhtk, &k, &v, first)
         }
     };
-    linear(&y_bhtk.transpose(1, 2).reshape([b, t, shape.heads * shape.head_dim]), o)
+    o.of(&y_bhtk.transpose(1, 2).reshape([b, t, shape.heads * shape.head_dim]))
 }
