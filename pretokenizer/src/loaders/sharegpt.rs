@@ -2,7 +2,6 @@
 
 use std::sync::LazyLock;
 
-use anyhow::bail;
 use regex::Regex;
 use serde::Deserialize;
 
@@ -10,7 +9,7 @@ use crate::config::sources::Cut;
 use crate::loaders::{Context, Loaded};
 use crate::python;
 use crate::sample::Sample;
-use crate::source::typed;
+use crate::source::{BadField, typed};
 use crate::streams::Streams;
 
 /// What a human is made to say where the file has nothing.
@@ -79,13 +78,19 @@ fn pairs(
             _ => {}
         }
     };
-    for line in lines {
+    for (i, line) in lines.into_iter().enumerate() {
         let value = match line.value.filter(|value| !value.is_empty()) {
             Some(value) => value,
             // What was drawn for this conversation stays drawn.
             None if line.from == "gpt" => return Ok(None),
             None if line.from == "human" => (*streams.choice(&FILLERS)).to_string(),
-            None => bail!("a message of `{}` has no text", line.from),
+            None => {
+                let what = format!(
+                    "field `conversations[{i}].value`: found no text of `{}`, expected one (only a `human` may say nothing)",
+                    line.from
+                );
+                return Err(BadField::Wrong(what).into());
+            }
         };
         if line.from != speaker {
             if !speaker.is_empty() {

@@ -136,8 +136,10 @@ impl Batches {
 
 fn broken(kind: Kind, path: &Path, error: &dyn std::fmt::Display) -> anyhow::Error {
     let error = error.to_string();
-    let error =
-        error.trim_start_matches("Parquet error: ").trim_start_matches("Parquet argument error: ");
+    // Which library says it is nothing to a user.
+    let names = ["Parquet error: ", "Parquet argument error: ", "Parser error: ", "Io error: "];
+    let error = names.iter().find_map(|name| error.strip_prefix(name)).unwrap_or(&error);
+    let error = error.replace("failed to fill whole buffer", "it ends in the middle");
     exit::bad_input(anyhow!(
         "{}: a broken {}: {error}\nhint: the copy was probably damaged or cut short; fetch the file again",
         path.display(),

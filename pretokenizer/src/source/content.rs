@@ -1,4 +1,4 @@
-//! A path -> the bytes that stand in the file, unpacked if it is compressed, from the first to the last.
+//! A path -> the bytes that stand in the file, unpacked if it is compressed or an archive, from the first to the last.
 
 use std::fs::File;
 use std::io::{self, BufReader, Chain, Cursor, Read, Seek, SeekFrom};
@@ -9,6 +9,7 @@ use cli::BadInput;
 use flate2::read::MultiGzDecoder;
 
 use crate::scratch::Scratch;
+use crate::source::archive::{self, Archive};
 
 /// The content of a file.
 pub struct Content {
@@ -23,6 +24,7 @@ enum Bytes {
     Plain(File),
     Gzip(Box<MultiGzDecoder<File>>),
     Zstd(Box<zstd::Decoder<'static, BufReader<File>>>),
+    Tar(Box<Archive<Chain<Cursor<Vec<u8>>, Bytes>>>),
 }
 
 impl std::fmt::Debug for Content {
@@ -50,13 +52,18 @@ impl Content {
             _ => Bytes::Plain(file),
         };
         let path = path.to_path_buf();
-        let head = first_bytes(&mut bytes, 8)
+        let mut head = first_bytes(&mut bytes, archive::BLOCK as u64)
             .map_err(|error| broken(&path, bytes.packing(), 0, &error))?;
+        if archive::is_archive(&head) {
+            bytes = Bytes::Tar(Box::new(Archive::new(Cursor::new(head).chain(bytes))));
+            head = first_bytes(&mut bytes, archive::BLOCK as u64)
+                .map_err(|error| broken(&path, bytes.packing(), 0, &error))?;
+        }
         let bytes = Cursor::new(head.clone()).chain(bytes);
         Ok(Self { path, head, bytes, n_read: 0 })
     }
 
-    /// The first eight bytes, or all if there are fewer.
+    /// The first bytes, which say what the file is; fewer than eight only if there are no more.
     #[must_use]
     pub fn head(&self) -> &[u8] {
         &self.head
@@ -126,6 +133,7 @@ impl Bytes {
             Self::Plain(_) => "plain",
             Self::Gzip(_) => "gzip",
             Self::Zstd(_) => "zstd",
+            Self::Tar(_) => "tar",
         }
     }
 }
@@ -136,6 +144,7 @@ impl Read for Bytes {
             Self::Plain(file) => file.read(buffer),
             Self::Gzip(unpacked) => unpacked.read(buffer),
             Self::Zstd(unpacked) => unpacked.read(buffer),
+            Self::Tar(file) => file.read(buffer),
         }
     }
 }

@@ -49,6 +49,9 @@ pub enum SplitError {
     /// It begins with a byte order mark.
     #[error("the file begins with a byte order mark\nhint: save it as UTF-8 without one")]
     ByteOrderMark,
+    /// It is UTF-16, as some editors save texts.
+    #[error("the file is UTF-16, expected UTF-8\nhint: convert it with `iconv -f UTF-16 -t UTF-8`")]
+    Utf16,
     /// The array has no end.
     #[error(
         "the JSON array has no end: the file ends at byte {0}\nhint: the copy was probably damaged or cut short; fetch the file again"
@@ -171,6 +174,12 @@ impl Blocks {
         let Some(start) = self.bytes.iter().position(|b| !b.is_ascii_whitespace()) else {
             return Ok(Form::Unknown);
         };
+        // A byte order mark, or a character with a zero byte beside it.
+        if let [0xff, 0xfe, ..] | [0xfe, 0xff, ..] | [b'[' | b'{', 0, ..] | [0, b'[' | b'{', ..] =
+            self.bytes[start..]
+        {
+            return Err(SplitError::Utf16);
+        }
         match self.bytes[start] {
             b'[' => {
                 self.bytes.drain(..=start);

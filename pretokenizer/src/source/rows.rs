@@ -16,9 +16,10 @@ use serde_json::Value;
 use crate::config::OnError;
 use crate::in_order;
 use crate::scratch::Scratch;
+use crate::source::bad_row::{BadRow, fields_of};
 use crate::source::columns::{self, Batch, Batches, Kind};
 use crate::source::content::Content;
-use crate::source::journal::{BadRow, RowPlace, RowsRead};
+use crate::source::journal::{RowPlace, RowsRead};
 use crate::source::json::{self, Place, Slice};
 
 /// Reads rows and remembers which files they came from.
@@ -128,8 +129,9 @@ impl Reader {
             bail_input!("`{}` has no rows\nhint: fetch the file again", path.display());
         }
         if n_bad == n_rows {
+            let file = files[0].display();
             bail_input!(
-                "none of the {n_rows} rows can be read (`on_error: skip`)\nhint: `on_error: stop` shows the first one"
+                "{file}: none of the {n_rows} rows can be read (`on_error: skip`)\nhint: `on_error: stop` shows the first one"
             );
         }
         Ok(())
@@ -268,8 +270,7 @@ impl Block<'_> {
 
 fn cells<S: RowSeed>(batch: &RecordBatch, i: usize, seed: S) -> Result<S::Row, BadRow> {
     let value = columns::row(batch, i)?;
-    let fields = fields_of(&value);
-    explain(value, seed).map_err(|error| BadRow::of_field(with_fields(error, &fields)))
+    explain(&value, seed).map_err(|(at, error)| BadRow::of_field(&value, &at, &error))
 }
 
 /// Reads rows as this type.
@@ -352,7 +353,9 @@ impl Visitor<'_> for ColumnIndex<'_> {
 /// Parses a row; only one that fails is parsed a second time, slowly, to name the field.
 fn parse<S: RowSeed>(bytes: &[u8], seed: S) -> Result<S::Row, BadRow> {
     let mut fast = serde_json::Deserializer::from_slice(bytes);
-    if let Ok(row) = seed.read(&mut fast)
+    // A list may stand for an object to serde, but not to a user.
+    if bytes.first() != Some(&b'[')
+        && let Ok(row) = seed.read(&mut fast)
         && fast.end().is_ok()
     {
         return Ok(row);
@@ -361,39 +364,26 @@ fn parse<S: RowSeed>(bytes: &[u8], seed: S) -> Result<S::Row, BadRow> {
         Ok(value) => value,
         Err(error) => return Err(BadRow::not_json(bytes, &error)),
     };
-    let fields = fields_of(&value);
-    // A repeated key is lost in a `Value`, so the fast parser's error is the better one then.
-    let what = explain(value, seed).err().unwrap_or_else(|| {
-        let mut again = serde_json::Deserializer::from_slice(bytes);
-        seed.read(&mut again).err().map(|error| error.to_string()).unwrap_or_default()
-    });
-    Err(BadRow::of_field(with_fields(what, &fields)))
-}
-
-/// Reads a value and says at which field it fails.
-fn explain<S: RowSeed>(value: Value, seed: S) -> Result<S::Row, String> {
-    let mut track = serde_path_to_error::Track::new();
-    seed.read(serde_path_to_error::Deserializer::new(value, &mut track)).map_err(|error| {
-        let path = track.path().to_string();
-        // The name of a type of ours tells a user nothing.
-        let error = error
-            .to_string()
-            .replace("expected struct Row", "expected an object")
-            .replace("expected struct Fields", "expected an object")
-            .replace("expected struct Node", "expected an object");
-        if path == "." { error.to_string() } else { format!("field `{path}`: {error}") }
-    })
-}
-
-fn with_fields(error: String, fields: &str) -> String {
-    if error.contains("missing field") {
-        format!("{error}\nhint: the fields there are: {fields}")
-    } else {
-        error
+    let nowhere = serde_path_to_error::Track::new().path();
+    if value.is_array() {
+        let error = "invalid type: sequence, expected a map";
+        return Err(BadRow::of_field(&value, &nowhere, error));
     }
+    // A repeated key is lost in a `Value`, so the fast parser's error is the better one then.
+    let (at, what) = explain(&value, seed).err().unwrap_or_else(|| {
+        let mut again = serde_json::Deserializer::from_slice(bytes);
+        let error = seed.read(&mut again).err().map(|error| error.to_string()).unwrap_or_default();
+        (nowhere, error.split(" at line ").next().unwrap_or_default().to_owned())
+    });
+    Err(BadRow::of_field(&value, &at, &what))
 }
 
-fn fields_of(row: &Value) -> String {
-    let names = row.as_object().map(|row| row.keys().map(|key| format!("`{key}`")));
-    names.into_iter().flatten().collect::<Vec<_>>().join(", ")
+/// Reads a value and says at which field it fails, and how.
+fn explain<S: RowSeed>(
+    value: &Value,
+    seed: S,
+) -> Result<S::Row, (serde_path_to_error::Path, String)> {
+    let mut track = serde_path_to_error::Track::new();
+    let row = seed.read(serde_path_to_error::Deserializer::new(value, &mut track));
+    row.map_err(|error| (track.path(), error.to_string()))
 }

@@ -105,11 +105,11 @@ fn a_row_that_is_wrong_is_named_with_its_field() {
     let bad = |row: &str| format!("{}\n{row}\n", jokes(600)).into_bytes();
     check_jokes(
         &bad("{\"joke\": null, \"explaination\": \"\"}"),
-        &["jsonl:602: field `joke`: invalid type: null, expected a text"],
+        &["jsonl:602: field `joke`: found null, expected a text"],
     );
     check_jokes(
         &bad("{\"joke\": \"\", \"explaination\": {}}"),
-        &["jsonl:602: field `explaination`: ", "map, expected a text"],
+        &["jsonl:602: field `explaination`: ", "found an object, expected a text"],
     );
     check_jokes(
         &bad("{\"joke\": \"\"}"),

@@ -14,9 +14,11 @@ mod duplicates; // what stands in the output more than once
 mod near_duplicates; // what is much like another
 mod special_tokens; // strings of special tokens in texts
 mod output_folder; // whole, or not there
+mod crash; // killed at any moment
 mod parts; // built apart, merged
 mod verify; // a whole folder and broken ones
 mod check; // what is said before a build
 mod diff; // two folders, compared
 mod show; // documents, and a page
 mod bad_input; // what a user gets wrong
+mod bad_files; // what is wrong with files and rows

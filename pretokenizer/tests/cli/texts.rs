@@ -47,7 +47,7 @@ fn check(dataset: &str, file: &str, row: fn(&Value) -> Value, fields: &[&str]) {
     // All texts of the row are null; which of them is read first does not matter.
     let file = file.replace("SPLIT", "train");
     let expected = |field: &&str| {
-        message.contains(&format!("{file}:2: field `{field}`: invalid type: null, expected a text"))
+        message.contains(&format!("{file}:2: field `{field}`: found null, expected a text"))
     };
     assert!(fields.iter().any(expected), "{message}");
 }

@@ -5,8 +5,9 @@
 
 use std::fmt;
 
-use serde::de::{MapAccess, Visitor};
+use serde::de::{self, MapAccess, Visitor};
 use serde::{Deserialize, Deserializer};
+use serde_json::Value;
 
 use crate::loaders::coerced::{Flag, Real, Text, Whole};
 
@@ -131,16 +132,6 @@ impl Labels {
 
 impl<'de> Deserialize<'de> for Labels {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        /// What stands under a key of `labels`: in files, the key is a label's name; in datasets, the keys are `name`
-        /// and `value`, with lists of the same length.
-        #[derive(Deserialize)]
-        #[serde(untagged)]
-        enum Cell {
-            Label { value: Option<Real> },
-            Names(Vec<String>),
-            Values(Vec<Option<Real>>),
-        }
-
         struct Either;
         impl<'de> Visitor<'de> for Either {
             type Value = Labels;
@@ -150,22 +141,31 @@ impl<'de> Deserialize<'de> for Labels {
             }
 
             fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Labels, A::Error> {
+                // In files, the key is a label's name; in datasets, the keys are `name` and `value`, with lists of the same
+                // length.
                 let mut labels = Vec::new();
-                let (mut names, mut values) = (Vec::new(), Vec::new());
+                let (mut names, mut values) = (Value::Null, Value::Null);
                 while let Some(key) = map.next_key::<String>()? {
                     match map.next_value()? {
-                        Some(Cell::Label { value }) => labels.push((key, value.map(|it| it.0))),
-                        Some(Cell::Names(list)) if key == "name" => names = list,
-                        Some(Cell::Values(list)) if key == "value" => values = list,
+                        Value::Object(label) => labels.push((key, number(label.get("value"))?)),
+                        list @ Value::Array(_) if key == "name" => names = list,
+                        list @ Value::Array(_) if key == "value" => values = list,
                         _ => {}
                     }
                 }
-                labels.extend(
-                    names.into_iter().zip(values.into_iter().map(|it| it.map(|it: Real| it.0))),
-                );
+                let names = names.as_array().into_iter().flatten().filter_map(Value::as_str);
+                for (name, value) in names.zip(values.as_array().into_iter().flatten()) {
+                    labels.push((name.to_owned(), number(Some(value))?));
+                }
                 Ok(Labels(labels))
             }
         }
         deserializer.deserialize_map(Either)
     }
+}
+
+/// A label's value, which may be null.
+fn number<E: de::Error>(value: Option<&Value>) -> Result<Option<f64>, E> {
+    let value = Option::<Real>::deserialize(value.unwrap_or(&Value::Null)).map_err(E::custom)?;
+    Ok(value.map(|Real(value)| value))
 }

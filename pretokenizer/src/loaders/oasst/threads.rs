@@ -72,6 +72,15 @@ fn ranks_pass(tree: &Tree, path: &[usize], top_k: Option<i64>) -> bool {
 
 fn sample(tree: &Tree, path: &[usize]) -> anyhow::Result<Sample> {
     let messages = path.iter().map(|i| &tree.messages[*i]);
+    let prompt = &tree.messages[path[0]];
+    if prompt.role != Role::User {
+        bail!(
+            "tree `{}`, message `{}`: the first message is the {}'s, expected the prompter's",
+            tree.id,
+            prompt.id,
+            prompt.role
+        );
+    }
     for (message, expected) in messages.clone().zip([Role::User, Role::Assistant].iter().cycle()) {
         let Message { id, role, .. } = message;
         if role != expected {
