@@ -7,12 +7,14 @@ use anyhow::{Context, Result, bail};
 use cli::{BadInput, bail_input};
 use fs_err as fs;
 use serde::de::DeserializeOwned;
-use serde_json::Value;
+use serde_json::{Value, json};
+use shards::atomic;
+use tch::Kind;
 
 use crate::config::{LoraConfig, SavedModule, TargetModule};
 use crate::params::{Model, ParamSpec};
 use crate::stored::Stored;
-use crate::weights;
+use crate::weights::{self, Source};
 
 /// What the adapter is.
 pub const CONFIG: &str = "adapter_config.json";
@@ -20,8 +22,58 @@ pub const CONFIG: &str = "adapter_config.json";
 pub const WEIGHTS: &str = "adapter_model.safetensors";
 
 /// The name that peft's files give a parameter.
-fn peft_name(name: &str) -> String {
+pub fn peft_name(name: &str) -> String {
     format!("base_model.model.{name}")
+}
+
+/// Writes a folder that `peft.PeftModel.from_pretrained` opens, and reads it back: the tensors of `trained`, by the names
+/// that they have in training, in `f32`.
+pub fn write(folder: &Path, lora: &LoraConfig, base: &Path, trained: &Stored) -> Result<()> {
+    let renamed = |name: &str| -> Result<Source<'_>> {
+        let shape = trained.shape(name).context("a stored tensor has a shape")?.to_vec();
+        let name = name.to_owned();
+        Ok(Source::new(peft_name(&name), shape, move |rows| trained.rows(&name, rows)))
+    };
+    let sources: Vec<Source<'_>> = trained.names().map(renamed).collect::<Result<_>>()?;
+    weights::write_file(&folder.join(WEIGHTS), &sources, Kind::Float)?;
+    atomic::write_json(&folder.join(CONFIG), &to_json(lora, base))?;
+
+    let written = Stored::open_files(&[folder.join(WEIGHTS)])?;
+    for source in &sources {
+        let whole = source.rows(0..source.shape[0])?.to_kind(Kind::Float);
+        if written.tensor(&source.name)? != whole {
+            bail!("`{}` was read back otherwise than it was trained", source.name);
+        }
+    }
+    let read = LoraConfig { adapter: None, ..read_config(folder)? };
+    match difference(&read, lora) {
+        Some(difference) => bail!("`{CONFIG}` was read back otherwise: {difference}"),
+        None => Ok(()),
+    }
+}
+
+/// The whole `adapter_config.json`.
+fn to_json(lora: &LoraConfig, base: &Path) -> Value {
+    let names = |names: &mut dyn Iterator<Item = &'static str>| names.collect::<Vec<_>>();
+    let saved = names(&mut lora.modules_to_save.iter().map(|it| it.name()));
+    json!({
+        "peft_type": "LORA",
+        "task_type": "CAUSAL_LM",
+        "base_model_name_or_path": base,
+        "inference_mode": true,
+        "r": lora.r,
+        "lora_alpha": lora.lora_alpha,
+        "lora_dropout": lora.lora_dropout,
+        "use_rslora": lora.use_rslora,
+        "target_modules": names(&mut lora.target_modules.iter().map(|it| it.name())),
+        "modules_to_save": if saved.is_empty() { Value::Null } else { json!(saved) },
+        "bias": "none",
+        "fan_in_fan_out": false,
+        "init_lora_weights": true,
+        "use_dora": false,
+        "rank_pattern": {},
+        "alpha_pattern": {},
+    })
 }
 
 /// Fills what is trained of a model from a folder, which must be of an adapter as `lora` describes it.

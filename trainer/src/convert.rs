@@ -80,7 +80,7 @@ pub fn convert(from: &Path, out: &Path, options: &Options, untie: bool) -> Resul
 }
 
 /// Tokenizer, templates, licences, cards: all that is neither weights nor what was written already.
-fn copy_small_files(from: &Path, folder: &Path) -> Result<()> {
+pub(crate) fn copy_small_files(from: &Path, folder: &Path) -> Result<()> {
     let weights = ["safetensors", "bin", "pth", "pt", "gguf", "h5", "msgpack"];
     for entry in fs::read_dir(from)? {
         let (path, name) = {

@@ -17,9 +17,11 @@ use shards::hash::{self, FileHash};
 use tch::Kind;
 use text::Tokenizer;
 
+use crate::adapter;
 use crate::checkpoint;
 use crate::hf_tokenizer;
 use crate::llama_config::LlamaConfig;
+use crate::merged::Merged;
 use crate::model_card::{Card, NOTICES};
 use crate::new_tokens::{self, NewTokens};
 use crate::params::{ParamSpec, unit_specs};
@@ -58,8 +60,8 @@ pub fn export(from: &Path, out: &Path, options: &Options) -> Result<()> {
     check_target(out, options.force)?;
     let trained = Trained::find(from)?;
     let (stored, state) = checkpoint::open_weights(&trained.checkpoint)?;
+    let weights = Weights::open(&trained, stored)?;
     let Trained { run, run_config, checkpoint, tokenizer, mut config } = trained;
-    weights::check(&stored, specs(&config).iter()).bad_input()?;
     if let (true, Some(tokenizer)) = (options.trim_vocab, &tokenizer) {
         config.vocab_size = tokenizer.vocab_size().into();
     } else if options.trim_vocab {
@@ -71,7 +73,7 @@ pub fn export(from: &Path, out: &Path, options: &Options) -> Result<()> {
         config.eos_token_ids.insert(0, end);
     }
     let specs = specs(&config);
-    let sources = sources(&stored, &specs);
+    let sources = weights.sources(&specs);
 
     let staged = StagedFolder::create(out)?;
     let folder = staged.path();
@@ -124,6 +126,67 @@ pub fn export(from: &Path, out: &Path, options: &Options) -> Result<()> {
         report.step,
         report.parameters as f64 / 1e6,
         report.dtype
+    ));
+    Ok(())
+}
+
+/// The weights of a checkpoint: as they were trained, or an adapter with its base.
+enum Weights {
+    Whole(Stored),
+    Merged(Box<Merged>),
+}
+
+impl Weights {
+    fn open(trained: &Trained, stored: Stored) -> Result<Self> {
+        let Some(lora) = &trained.run_config.lora else {
+            weights::check(&stored, specs(&trained.config).iter()).bad_input()?;
+            return Ok(Self::Whole(stored));
+        };
+        trained.check_base()?;
+        let base = Stored::open_folder(&trained.run_config.model.base).bad_input()?;
+        let merged = Merged::open(base, stored, str::to_owned, lora, &trained.config)?;
+        Ok(Self::Merged(Box::new(merged)))
+    }
+
+    fn sources<'a>(&'a self, specs: &'a [ParamSpec]) -> Vec<Source<'a>> {
+        match self {
+            Self::Whole(stored) => sources(stored, specs),
+            Self::Merged(merged) => merged.sources(specs),
+        }
+    }
+}
+
+/// Writes the adapter alone, as peft has it, with the tokenizer that it was trained with.
+pub fn export_adapter(from: &Path, out: &Path, force: bool) -> Result<()> {
+    // An adapter may be replaced by another one.
+    if !(force && out.join(adapter::CONFIG).exists()) {
+        check_target(out, force)?;
+    }
+    let trained = Trained::find(from)?;
+    let Some(lora) = &trained.run_config.lora else {
+        bail_input!(
+            "`--adapter`: `{}` has trained the whole model and no adapter\n\
+             hint: leave `--adapter` out to export the model",
+            from.display()
+        );
+    };
+    let (stored, state) = checkpoint::open_weights(&trained.checkpoint)?;
+    let staged = StagedFolder::create(out)?;
+    let folder = staged.path();
+    adapter::write(folder, lora, &trained.run_config.model.base, &stored)
+        .context("the export failed, and nothing was left of it")?;
+    if let Some(tokenizer) = &trained.tokenizer {
+        hf_tokenizer::write(tokenizer, trained.config.max_position_embeddings, folder)?;
+    }
+    if out.exists() {
+        fs::remove_dir_all(out)?;
+    }
+    staged.commit()?;
+    print::note(format!(
+        "{}: the adapter after step {}, read back and compared; its base is `{}`",
+        out.display(),
+        state.step,
+        trained.run_config.model.base.display()
     ));
     Ok(())
 }

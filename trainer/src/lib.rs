@@ -27,6 +27,7 @@ pub mod weights; // stored tensors <-> parameters, safetensors files
 pub mod hf_tokenizer; // a tokenizer <-> its files in a Hugging Face folder
 pub mod new_rows; // a base's vocabulary -> one with the datamix's new tokens
 pub mod adapter; // LoRA's adapters <-> a folder of peft's
+pub mod merged; // a base and an adapter -> the weights of one model
 pub mod init; // a shape and a seed -> a random base model
 pub mod model; // token ids -> hidden states -> logits
 pub mod streamed; // a model on disk -> logits, one block in memory at a time
@@ -59,6 +60,7 @@ pub mod model_card; // a run -> README.md of its export
 pub mod proof; // an exported folder and what was trained -> that they are the same
 pub mod export; // a checkpoint -> a Hugging Face folder, proved
 pub mod convert; // a Hugging Face folder -> another kind of number, other files
+pub mod merge; // a Hugging Face folder and an adapter -> the merged model's folder
 pub mod warp; // logits -> the distribution that the next token is drawn from
 pub mod sample; // prompts -> answers
 pub mod report; // a list of prompts -> a report to read

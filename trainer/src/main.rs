@@ -16,7 +16,7 @@ use trainer::llama_config::LlamaConfig;
 use trainer::ranks::{Place, Ranks};
 use trainer::train::train;
 use trainer::warp::Warp;
-use trainer::{convert, export, init, launch, report, sample};
+use trainer::{convert, export, init, launch, merge, report, sample};
 
 /// Fine-tunes a Llama on token shards.
 #[derive(Parser)]
@@ -71,6 +71,23 @@ enum Command {
         /// Whether the rows that only fill up the vocabulary stay in the model
         #[arg(long, value_enum, default_value_t = Vocab::Keep)]
         vocab: Vocab,
+        /// Of a run with `lora`, write the adapter alone, as peft has it, in fp32
+        #[arg(long, conflicts_with_all = ["vocab", "dtype", "max_shard_size"])]
+        adapter: bool,
+        #[command(flatten)]
+        files: FilesArgs,
+    },
+    /// Put an adapter of peft's into its base model
+    Merge {
+        /// The base model's Hugging Face folder
+        #[arg(long, value_name = "MODEL")]
+        base: PathBuf,
+        /// The adapter's folder, such as `trainer export --adapter` writes
+        #[arg(long, value_name = "ADAPTER")]
+        adapter: PathBuf,
+        /// The folder to write
+        #[arg(long, value_name = "FOLDER")]
+        out: PathBuf,
         #[command(flatten)]
         files: FilesArgs,
     },
@@ -315,13 +332,21 @@ fn run(command: Command) -> Result<()> {
             launch::launch(launch::Options { nproc, max_restarts }, &command)
         }
         Command::Init(args) => init(args),
-        Command::Export { from, out, vocab, files } => {
+        Command::Export { from, out, adapter: true, files, .. } => {
+            cli::interrupt::listen()?;
+            export::export_adapter(&from, &out, files.force)
+        }
+        Command::Export { from, out, vocab, files, .. } => {
             cli::interrupt::listen()?;
             export::export(&from, &out, &files.options(vocab == Vocab::Trim))
         }
         Command::Convert { from, out, untie, files } => {
             cli::interrupt::listen()?;
             convert::convert(&from, &out, &files.options(false), untie)
+        }
+        Command::Merge { base, adapter, out, files } => {
+            cli::interrupt::listen()?;
+            merge::merge(&base, &adapter, &out, &files.options(false))
         }
         Command::Sample(args) => sample(args),
     }

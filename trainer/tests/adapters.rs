@@ -1,9 +1,18 @@
 //! A run with LoRA, from its YAML to what is made of its adapter.
 
+mod python;
 mod tiny_run;
 
+use std::collections::BTreeMap;
+use std::path::Path;
+use std::process::Command;
+
+use python::python;
 use safetensors::SafeTensors;
+use serde_json::{Value, json};
+use tch::{Device, Kind, Tensor};
 use tiny_run::{TinyRun, fails, succeeds};
+use trainer::trained::Trained;
 
 const LORA: &str = "lora: {r: 4, lora_alpha: 16, target_modules: [q_proj, v_proj, down_proj]}\n";
 
@@ -99,4 +108,110 @@ fn new_rows_are_trained_whole_or_refused() {
     let mut sample = run.command("sample");
     sample.args(["run", "--prompt", "What comes after 3?", "--max-new-tokens", "4"]);
     succeeds(&mut sample);
+}
+
+/// Exports the adapter and the merged model, merges the adapter into the base once more, and lets peft and transformers say
+/// what each of them is.
+#[track_caller]
+fn check_peft(run: &TinyRun, settings: &[&str]) {
+    let Some(python) = python() else { return };
+    // This process looks at the run too, and not from where it was started: paths must be absolute.
+    let base = format!("model.base={}", run.path("base").display());
+    let shards = format!("data.train={}", run.path("shards/tiny-train").display());
+    let at = ["--set", &base, "--set", &shards];
+    succeeds(&mut run.train("run", &[&at, settings].concat()));
+    let command = |arguments: &str| {
+        let mut words = arguments.split(' ');
+        let mut command = run.command(words.next().expect("a subcommand"));
+        command.args(words);
+        command
+    };
+    succeeds(&mut command("export run --adapter --out adapter"));
+    succeeds(&mut command("export run --out model --dtype f32"));
+    let merge = "merge --base base --adapter adapter --dtype f32 --max-shard-size 0.0001 --out";
+    succeeds(&mut command(&format!("{merge} merged")));
+
+    let ids: Vec<i64> = (0..20).map(|i| 1 + 37 * i).collect();
+    let trained = Trained::find(&run.path("run")).expect("a run");
+    let model = trained.model(Device::Cpu).expect("its model");
+    let logits = model.logits(&Tensor::from_slice(&ids).unsqueeze(0));
+    let last: Vec<f32> = logits.get(0).get(-1).try_into().expect("a list");
+    let expected = json!({"ids": ids, "last_logits": last});
+    shards::atomic::write(&run.path("expected.json"), expected.to_string().as_bytes())
+        .expect("written");
+    let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/python/open_adapter.py");
+    let folders = ["base", "adapter", "model", "merged", "expected.json"].map(|it| run.path(it));
+    let output = Command::new(python).arg(script).args(folders).output().expect("Python starts");
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success(), "{}\n{said}", String::from_utf8_lossy(&output.stdout));
+}
+
+#[test]
+fn peft_opens_the_adapter_and_its_merged_model_is_ours() {
+    let run = TinyRun::new(4, LORA);
+    check_peft(&run, &[]);
+    let proof: Value =
+        serde_json::from_slice(&run.bytes("model/export_report.json")).expect("JSON");
+    assert_eq!(proof["proof"]["logits"]["largest_difference"], 0.0);
+    assert!(run.path("adapter/tokenizer.json").exists());
+}
+
+#[test]
+fn peft_opens_an_adapter_with_an_embedding_and_a_head_of_its_own_that_have_new_rows() {
+    let run = TinyRun::new(4, "");
+    check_peft(
+        &run,
+        &[
+            "--set",
+            "model.new_rows={fill: normal, multiple: 1000}",
+            "--set",
+            "lora={r: 3, use_rslora: true, target_modules: [k_proj, up_proj, o_proj], modules_to_save: [embed_tokens, lm_head]}",
+        ],
+    );
+    let config: Value = serde_json::from_slice(&run.bytes("merged/config.json")).expect("JSON");
+    assert_eq!(config["vocab_size"], 2000);
+}
+
+#[test]
+fn a_merge_in_bfloat16_is_rounded_once_and_what_does_not_fit_is_refused() {
+    let run = trained(LORA);
+    let command = |arguments: &str| {
+        let mut words = arguments.split(' ');
+        let mut command = run.command(words.next().expect("a subcommand"));
+        command.args(words);
+        command
+    };
+    succeeds(&mut command("export run --adapter --out adapter"));
+    succeeds(&mut command("merge --base base --adapter adapter --out fine --dtype f32"));
+    succeeds(&mut command("merge --base base --adapter adapter --out coarse"));
+    let read = |folder: &str| -> BTreeMap<String, Tensor> {
+        let path = run.path(folder).join("model.safetensors");
+        Tensor::read_safetensors(path).expect("weights").into_iter().collect()
+    };
+    for ((name, fine), (_, coarse)) in read("fine").iter().zip(read("coarse")) {
+        assert_eq!(fine.to_kind(Kind::BFloat16), coarse, "{name}");
+    }
+    // An adapter goes on from where it was exported, and is another run's beginning.
+    let more = "lora={r: 4, lora_alpha: 16, target_modules: [q_proj, v_proj, down_proj], adapter: adapter}";
+    succeeds(&mut run.train("more", &["--set", more]));
+
+    let shape = "--vocab-size 1536 --hidden-size 64 --intermediate-size 48 --layers 2 --heads 4";
+    succeeds(&mut command(&format!("init --out other {shape}")));
+    let wide = "merge --base other --adapter adapter --out wrong";
+    fails(
+        &mut command(wide),
+        2,
+        &["q_proj.lora_A.weight` has the shape [4, 32], expected [4, 64]"],
+    );
+    fails(
+        &mut command("merge --base base --adapter base --out wrong"),
+        2,
+        &["no folder of peft's"],
+    );
+    fails(&mut command("export run --adapter --out adapter"), 2, &["is there already"]);
+    succeeds(&mut command("export run --adapter --out adapter --force"));
+    fails(&mut command("export run --adapter --out x --dtype f32"), 2, &["cannot be used with"]);
+    succeeds(&mut run.train("whole", &["--set", "lora=null"]));
+    fails(&mut command("export whole --adapter --out x"), 2, &["has trained the whole model"]);
+    assert!(!run.path("x").exists() && !run.path("wrong").exists());
 }
