@@ -87,7 +87,10 @@ pub enum Reason {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Outcome {
     /// It stands in the shards.
-    Kept,
+    Kept {
+        /// Whether it was cut to the longest length.
+        is_truncated: bool,
+    },
     /// It does not.
     LeftOut(Reason),
 }

@@ -5,7 +5,7 @@
 //! | `source` | the name in the datamix |
 //! | `file`, `row` | where the row stands, from 1: in JSON lines the line, else the how-many-eth row |
 //! | `id`, `tree` | of message trees: the name of the tree or message, and of a single message the tree that it belongs to |
-//! | `kept` | `split` and `document` (from 0, in the shards) of each document that has something of the row; of message trees also the last `message` |
+//! | `kept` | `split` and `document` (from 0, in the shards) of each document that has something of the row; of message trees also the last `message`; `truncated` if it was cut to `max_tokens` |
 //! | `dropped` | the `reason` for each document or row that was left out, and the `split` that it was meant for, if that was decided |
 //!
 //! A single message of a tree whose messages are rows of their own has neither: the line of its prompt tells of the tree.
@@ -64,6 +64,8 @@ struct Kept<'a> {
     document: u64,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     message: Option<Cow<'a, str>>,
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    truncated: bool,
 }
 
 #[derive(Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
@@ -103,6 +105,7 @@ enum Fate {
     Kept {
         split: &'static str,
         document: u64,
+        truncated: bool,
     },
     Dropped {
         split: &'static str,
@@ -163,9 +166,9 @@ impl Ledger<'_> {
                 let is_own = share.contains(&place);
                 let outcome = place.checked_sub(share.start).and_then(|i| outcomes.get(i));
                 fates[dataset][document as usize] = match outcome {
-                    Some(Outcome::Kept) if is_own => {
+                    Some(Outcome::Kept { is_truncated }) if is_own => {
                         next += 1;
-                        Fate::Kept { split, document: next - 1 }
+                        Fate::Kept { split, document: next - 1, truncated: *is_truncated }
                     }
                     Some(Outcome::LeftOut(reason)) if is_own => {
                         Fate::Dropped { split, reason: reason.name() }
@@ -217,8 +220,8 @@ impl Ledger<'_> {
             while let Some(it) = uses.next_if(|it| it.row == number) {
                 let message = made_of.last_message(it.sample).map(Cow::from);
                 match it.document.map(|document| fates[document as usize]) {
-                    Some(Fate::Kept { split, document }) => {
-                        kept_in.push(Kept { split: split.into(), document, message });
+                    Some(Fate::Kept { split, document, truncated }) => {
+                        kept_in.push(Kept { split: split.into(), document, message, truncated });
                     }
                     Some(Fate::Dropped { split, reason: why }) => {
                         let split = Some(split.into());

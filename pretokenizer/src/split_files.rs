@@ -92,7 +92,7 @@ impl<'p> SplitFiles<'p> {
             self.n_seen += 1;
             if let Some(outcomes) = &mut self.outcomes {
                 outcomes.push(match outcome {
-                    Ok(_) => Outcome::Kept,
+                    Ok(length) => Outcome::Kept { is_truncated: length.is_truncated },
                     Err(reason) => Outcome::LeftOut(*reason),
                 });
             }

@@ -10,7 +10,14 @@ use serde_json::{Value, json};
 use crate::workplace::Workplace;
 
 /// Why documents are left out before they are planned; the manifest counts those that were.
-const NOT_PLANNED: [&str; 5] = ["fraction", "size", "max_val_set", "eval_size", "max_count"];
+const NOT_PLANNED: [&str; 6] = [
+    "fraction",
+    "size",
+    "max_val_set",
+    "eval_size",
+    "max_count",
+    "name stands twice in the datamix",
+];
 
 fn lines(bytes: &[u8]) -> Vec<Value> {
     let text = std::str::from_utf8(bytes).expect("UTF-8");
@@ -43,6 +50,9 @@ fn counts(lines: &[Value]) -> Counts {
         for it in list(line, "kept") {
             if kept.insert((text(it, "split"), it["document"].as_u64())) {
                 count(text(it, "split"), "kept");
+                if it["truncated"] == true {
+                    count(text(it, "split"), "truncated");
+                }
             }
         }
         let is_told = !list(line, "kept").is_empty() || !list(line, "dropped").is_empty();
@@ -68,6 +78,11 @@ fn of_manifest(manifest: &Value) -> Counts {
         for source in list(split, "sources") {
             count(source, text(split, "name"), &source["skipped"]);
             count(source, text(split, "name"), &json!({"kept": source["documents"]}));
+            count(
+                source,
+                text(split, "name"),
+                &json!({"truncated": source["truncated"].as_u64().unwrap_or(0)}),
+            );
         }
     }
     counts.retain(|_, n| *n > 0);
@@ -183,7 +198,10 @@ fn switches() -> Vec<&'static str> {
 fn check_ways(lines: &[Value], source: &str, expected: &Expect) {
     let mut ways = BTreeMap::new();
     for line in lines.iter().filter(|it| it["source"] == source) {
-        let kept = list(line, "kept").iter().map(|it| format!("kept in {}", text(it, "split")));
+        let kept = list(line, "kept").iter().map(|it| {
+            let cut = if it["truncated"] == true { ", truncated" } else { "" };
+            format!("kept in {}{cut}", text(it, "split"))
+        });
         let dropped = list(line, "dropped").iter().map(|it| {
             let split = text(it, "split");
             format!(
@@ -265,6 +283,92 @@ fn its_counts_are_the_manifests_whatever_happens_to_a_row() {
             4 val: min_assistant_tokens
         "#]],
     );
+}
+
+#[test]
+fn its_counts_are_the_manifests_whatever_the_options_leave_out_or_cut() {
+    let workplace = Workplace::with_datasets(
+        "[messages: {name: chats, path: chats.jsonl, val_split: 0.25, lang: [en], detect_lang: true, min_chars: 9, roles: {tool: drop}}, \
+          instructions: {name: faq, path: faq.jsonl, lang: de, lang_column: lang, val_split: 5}, \
+          oa_leet10k: {val_split: 0.2}, oa_leet10k: {val_split: 0.4, seed: 1}, \
+          text: {name: pages, path: pages.jsonl, val_split: 0}]\n  max_tokens: 60\n  too_long: truncate\n  chat_template: t.jinja\n  on_template_error: skip",
+    );
+    workplace.write(
+        "t.jinja",
+        "{% for m in messages %}{% if 'secret' in m.content %}{{ raise_exception('a secret') }}{% endif %}\
+         {{ '<|im_start|>' + m.role + '\\n' + m.content + '<|im_end|>\\n' }}{% endfor %}",
+    );
+    let chat = |i: usize| {
+        let question = [
+            "Where is the river, and how does one get there?",
+            "Wo ist der Fluss, und wie kommt man dorthin?",
+            "Hm",
+            "x9!",
+        ][i % 4];
+        let mut row = row(&format!("{question} {}", i / 8), 3 + i % 3);
+        match i % 10 {
+            3 => row["messages"][1]["role"] = json!("tool"),
+            4 => row["messages"][0]["content"] = json!("This is the secret of the old river."),
+            8 => {
+                let long = json!({"role": "user", "content": "and the long way home ".repeat(20)});
+                row["messages"].as_array_mut().expect("a list").push(long);
+            }
+            _ => {}
+        }
+        row
+    };
+    let jsonl =
+        |rows: Vec<Value>| -> String { rows.iter().map(|row| format!("{row}\n")).collect() };
+    workplace.write("chats.jsonl", jsonl((0..80).map(chat).collect()));
+    let faq = |i: usize| json!({"instruction": format!("Frage {}", i % 25), "output": "Antwort ".repeat(i % 9), "lang": (if i.is_multiple_of(2) { "de" } else { "en" })});
+    workplace.write("faq.jsonl", jsonl((0..60).map(faq).collect()));
+    let code = |i: usize| {
+        let answer = ["As a language model, no", "yes", ""][i % 3];
+        json!({"INSTRUCTION": format!("q{i}"), "RESPONSE": answer})
+    };
+    workplace.write("ehartford/oa_leet10k/train.jsonl", jsonl((0..20).map(code).collect()));
+    let page = |i: usize| json!({"text": "the wide river and the small house ".repeat(i)});
+    workplace.write("pages.jsonl", jsonl((0..8).map(page).collect()));
+    let flags = "--configs a --remove_near_duplicates true --remove_train_in_val true --min_assistant_tokens 10 --eval_size 9";
+    let lines = check(&workplace, &flags.split(' ').collect::<Vec<_>>());
+    for (source, expected) in [
+        ("chats", expect![[r#"
+            8 a role that the datamix drops
+            44 another language
+            3 kept in train
+            8 kept in train, truncated
+            5 kept in val
+            1 train: in_val
+            1 train: near_duplicate
+            8 train: near_in_val
+            1 val: chat_template
+            1 val: near_duplicate
+        "#]]),
+        ("faq", expect![[r#"
+            30 another language
+            4 empty
+            19 kept in train
+            4 kept in val
+            2 train: too_long
+            1 val: too_long
+        "#]]),
+        ("oa_leet10k", expect![[r#"
+            12 empty
+            2 train: in_val
+            4 train: min_assistant_tokens
+            3 train: near_duplicate
+            3 val: min_assistant_tokens
+            2 val: name stands twice in the datamix
+            14 word filter
+        "#]]),
+        ("pages", expect![[r#"
+            1 empty
+            2 kept in train
+            5 train: near_duplicate
+        "#]]),
+    ] {
+        check_ways(&lines, source, &expected);
+    }
 }
 
 #[test]

@@ -121,6 +121,13 @@ fn check(template: &[&str]) {
     assert_eq!(sum(&|it| it["special_tokens_in_text"]["strings"].as_u64()), n_special as u64);
     let ledger = String::from_utf8(workplace.read("ledger.jsonl")).expect("UTF-8");
     assert_eq!(ledger.matches("\"reason\":\"too_long\"").count(), n_dropped);
+    let is_cut = |line: &str| {
+        let line: Value = serde_json::from_str(line).expect("JSON");
+        line["kept"][0]["truncated"] == true
+    };
+    let found: Vec<bool> = ledger.lines().map(is_cut).collect();
+    let cut = whole.iter().zip(&cuts).map(|(it, cut)| it.0.0.len() > MAX && cut.is_some());
+    assert_eq!(found, cut.collect::<Vec<_>>());
 }
 
 #[test]
