@@ -1,6 +1,7 @@
 //! A datamix -> what `build` would make of it, in words: everything but the encoding is done, and nothing is written.
 //!
-//! Warnings are said on the way, as `build` says them, and what stops `build` before it encodes stops this as well.
+//! Warnings are said on the way, as `build` says them, and what stops `build` before it encodes stops this as well. A disk
+//! that has too little room is a problem, too.
 
 use std::fmt::Write as _;
 use std::sync::Arc;
@@ -12,11 +13,12 @@ use shards::manifest::Manifest;
 use crate::config::{Datamix, Entry};
 use crate::mix::{Divided, Plan, PlannedPart};
 use crate::prepare::{Options, Planned, Prepared};
+use crate::room;
 use crate::scratch::Scratch;
 use crate::store::Keep;
 
-/// The configuration, the tokenizer, the files, the sources, the splits and the folder.
-pub fn check(datamix: &Datamix, options: &Options) -> anyhow::Result<String> {
+/// The configuration, the tokenizer, the files, the sources, the splits and the folder; and what would stop a build later.
+pub fn check(datamix: &Datamix, options: &Options) -> anyhow::Result<(String, Option<String>)> {
     let prepared = Prepared::new(datamix, options)?;
     // Some tables are unpacked into a file without a name; beside the output, it might need a folder of its own.
     let scratch = Arc::new(Scratch::new(&std::env::temp_dir()));
@@ -28,7 +30,9 @@ pub fn check(datamix: &Datamix, options: &Options) -> anyhow::Result<String> {
     tell_sources(&mut text, datamix, &planned);
     tell_splits(&mut text, datamix, &prepared, &planned);
     tell_folder(&mut text, datamix, &prepared, options);
-    Ok(text)
+    let vocab_size = prepared.tokenizer.vocab_size();
+    let problem = room::problem(datamix, &planned, vocab_size, options.limits, &prepared.target)?;
+    Ok((text, problem))
 }
 
 fn tell_tokenizer(text: &mut String, datamix: &Datamix, prepared: &Prepared) -> anyhow::Result<()> {

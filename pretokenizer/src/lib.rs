@@ -37,6 +37,7 @@ mod split_files; // the files of a split
 mod writing; // plans + store -> the shards of all splits
 pub mod part; // one of the parts that several machines build
 pub mod prepare; // a datamix -> all that must be right before anything is encoded, and the plan of the splits
+mod room; // whether the disk has room for what is planned
 mod ledger; // plans + what became of the documents -> a line for every row
 pub mod check; // a datamix -> what `build` would make of it, in words
 pub mod build; // a datamix -> a folder of shards

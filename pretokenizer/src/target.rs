@@ -52,7 +52,24 @@ fn folder(given: &str) -> anyhow::Result<PathBuf> {
             "`output_dir: {given}` names no folder that can be written\nhint: give the path of a folder, new or there already"
         );
     }
+    // Files are staged beside the folder, and moved into it if it is there.
+    let beside = existing(folder.parent().unwrap_or(Path::new(".")));
+    for folder in [Some(beside), folder.is_dir().then_some(&*folder)].into_iter().flatten() {
+        // A file without a name leaves no trace, and fails as the others would: over rights, or a disk that is read only.
+        if let Err(error) = tempfile::tempfile_in(folder) {
+            bail_input!(
+                "`output_dir: {given}` cannot be written: no file can be made in `{}` ({error})\nhint: give the path of a folder of your own, new or there already",
+                folder.display()
+            );
+        }
+    }
     Ok(folder)
+}
+
+/// The folder itself or the nearest one above it that is there.
+pub(crate) fn existing(folder: &Path) -> &Path {
+    let there = folder.ancestors().find(|it| it.is_dir());
+    there.unwrap_or(Path::new("."))
 }
 
 /// Gives the folder its place, and clears away what an earlier run with the same prefix wrote and this one did not:

@@ -18,6 +18,7 @@ use text::chatml::{TURN_END, TURN_START};
 
 use crate::folder::{Folder, Split};
 use crate::lengths::Lengths;
+use crate::part;
 use crate::verify::documents::{Checks, Seen};
 use crate::verify::findings::Kind;
 use crate::verify::turns::Turns;
@@ -74,7 +75,11 @@ pub fn verify(path: &Path, tokenizer: Option<&Path>) -> anyhow::Result<Report> {
 fn no_manifest(path: &Path, report: &mut Report) {
     let whole = fs_err::canonicalize(path).unwrap_or_else(|_| path.to_path_buf());
     let name = whole.file_name().unwrap_or_default().to_string_lossy();
-    if name.starts_with('.') && name.ends_with(".partial") {
+    if path.join(part::FILE_NAME).exists() {
+        report.problems.push(
+            "it is one part of several: `pretokenizer merge` makes a whole folder of them".into(),
+        );
+    } else if name.starts_with('.') && name.ends_with(".partial") {
         report
             .problems
             .push("it is being written, or its writer was killed: it has no manifest".into());

@@ -81,7 +81,8 @@ impl Element {
 
 pub(crate) const MMAP_MAGIC: &[u8; 9] = b"MMIDIDX\0\0";
 pub(crate) const MMAP_HEAD: usize = 34;
-const LEGACY_MAGIC: &[u8; 8] = b"TNTIDX\0\0";
+pub(crate) const LEGACY_MAGIC: &[u8; 8] = b"TNTIDX\0\0";
+pub(crate) const LEGACY_HEAD: usize = 56;
 
 /// The index of documents with these sizes.
 pub(crate) fn index(kind: IndexKind, element: Element, sizes: &[u32]) -> Vec<u8> {
@@ -138,7 +139,7 @@ pub fn sizes(kind: IndexKind, index: &[u8]) -> io::Result<Vec<u32>> {
         let (width, start) = match kind {
             IndexKind::Mmap => (4, MMAP_HEAD),
             // Behind two tables of n + 1 numbers.
-            IndexKind::Legacy => (8, 56 + n.checked_mul(16)?.checked_add(16)?),
+            IndexKind::Legacy => (8, LEGACY_HEAD + n.checked_mul(16)?.checked_add(16)?),
         };
         let table = index.get(start..start.checked_add(n.checked_mul(width)?)?)?;
         let sizes = table.chunks_exact(width).map(|size| size.first_chunk().copied());

@@ -21,6 +21,7 @@ pub mod role; // who speaks: system, user, assistant, context
 pub mod atomic; // files and folders that appear only when they are whole
 pub mod hash; // bytes -> SHA-256
 pub mod layout; // the bytes of an index file
+mod index; // these bytes -> where each document begins
 pub mod writer; // documents -> `.bin` and `.idx`
 pub mod reader; // `.bin` and `.idx` -> documents
 pub mod manifest; // what a folder of shards says about itself

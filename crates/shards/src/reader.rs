@@ -10,7 +10,8 @@ use fs_err as fs;
 use memmap2::Mmap;
 use thiserror::Error;
 
-use crate::layout::{Element, MMAP_HEAD, MMAP_MAGIC};
+use crate::index::{self, CUT};
+use crate::layout::Element;
 use crate::writer::file;
 
 /// Why shards cannot be read.
@@ -30,10 +31,6 @@ pub enum ReadError {
         hint: &'static str,
     },
 }
-
-const CUT: &str = "the copy was cut short or mixed with another one: copy both files again, or rebuild them with `pretokenizer build`";
-const FOREIGN: &str =
-    "give the prefix of shards that `pretokenizer build` wrote, such as `out/mix-train`";
 
 /// The documents of a split.
 #[derive(Debug)]
@@ -151,7 +148,7 @@ fn numbers((bytes, element): (&[u8], Element)) -> impl ExactSizeIterator<Item = 
 impl Half {
     fn open(prefix: &Path, name: &str) -> Result<Self, ReadError> {
         let idx_path = file(prefix, name, "idx");
-        let (element, starts) = parse_index(&fs::read(&idx_path)?)
+        let (element, starts) = index::parse(&fs::read(&idx_path)?)
             .map_err(|(what, hint)| broken(&idx_path, what, hint))?;
 
         let bin_path = file(prefix, name, "bin");
@@ -170,70 +167,6 @@ impl Half {
         let range = self.starts[index] * width..self.starts[index + 1] * width;
         (self.bin.as_ref().map_or(&[], |bin| &bin[range]), self.element)
     }
-}
-
-type Complaint = (String, &'static str);
-
-/// The element type and where each document begins, in tokens; see [`crate::layout`] for the bytes.
-fn parse_index(bytes: &[u8]) -> Result<(Element, Vec<usize>), Complaint> {
-    if !bytes.starts_with(MMAP_MAGIC) {
-        let what = if bytes.starts_with(b"TNTIDX") {
-            "it is an index of the legacy kind, `TNTIDX`, which is not read here"
-        } else {
-            "it does not begin with `MMIDIDX` as an index does"
-        };
-        return Err((what.to_string(), FOREIGN));
-    }
-    if bytes.len() < MMAP_HEAD {
-        return Err((
-            format!("it ends after {} bytes, inside its head of {MMAP_HEAD}", bytes.len()),
-            CUT,
-        ));
-    }
-    let u64_at = |at: usize| u64::from_le_bytes(bytes[at..at + 8].try_into().expect("8 bytes"));
-    if u64_at(9) != 1 {
-        return Err((format!("its version is {}, expected 1", u64_at(9)), FOREIGN));
-    }
-    let code = bytes[17];
-    let Some(element) = Element::from_code(code) else {
-        let what = format!("its element type is {code}, expected 8 (16 bits) or 4 (32 bits)");
-        return Err((what, FOREIGN));
-    };
-
-    let (n, n_last) = (u64_at(18), u64_at(26));
-    let length = n.checked_mul(12).and_then(|tables| tables.checked_add(n_last.checked_mul(8)?));
-    let length = length.and_then(|tables| tables.checked_add(MMAP_HEAD as u64));
-    if length != Some(bytes.len() as u64) {
-        let what =
-            format!("its head promises {n} documents, which its {} bytes do not hold", bytes.len());
-        return Err((what, CUT));
-    }
-    let n = usize::try_from(n).expect("the tables lie in memory");
-    let (sizes, rest) = bytes[MMAP_HEAD..].split_at(4 * n);
-    let places = &rest[..8 * n];
-
-    let mut starts = Vec::with_capacity(n + 1);
-    let mut start = 0_usize;
-    starts.push(start);
-    for (i, (size, place)) in sizes.chunks_exact(4).zip(places.chunks_exact(8)).enumerate() {
-        let size = i32::from_le_bytes(size.try_into().expect("4 bytes"));
-        let place = u64::from_le_bytes(place.try_into().expect("8 bytes"));
-        if place != (start * element.bytes()) as u64 {
-            let what = format!(
-                "document {i} should begin at byte {}, not {place}",
-                start * element.bytes()
-            );
-            return Err((what, CUT));
-        }
-        let size = usize::try_from(size)
-            .map_err(|_| (format!("document {i} has the size {size}"), CUT))?;
-        start = start
-            .checked_add(size)
-            .filter(|end| end.checked_mul(element.bytes()).is_some())
-            .ok_or_else(|| (format!("document {i} ends beyond all memory"), CUT))?;
-        starts.push(start);
-    }
-    Ok((element, starts))
 }
 
 /// `None` for an empty file, which cannot be mapped.

@@ -80,14 +80,27 @@ fn the_legacy_index_is_that_of_the_reference() {
     assert_eq!(fs::read(folder.path().join("p-text.idx")).unwrap(), index);
     let bin = fs::read(folder.path().join("p-text.bin")).unwrap();
     assert_eq!(bin, [5, 0, 0, 0, 6, 0, 0, 0, 7, 0, 0, 0]);
+    let reader = PairReader::open(&folder.path().join("p")).unwrap();
+    let documents: Vec<Vec<u32>> =
+        (0..reader.len()).map(|i| reader.document(i).tokens().collect()).collect();
+    assert_eq!(documents, [&[5, 6][..], &[7]]);
 }
 
 /// Writes good shards, breaks one file, and expects an error that names it and says `complaint`.
 #[track_caller]
 fn check(broken: &str, edit: impl FnOnce(&mut Vec<u8>), complaint: &str) {
+    check_kind(IndexKind::Mmap, broken, edit, complaint);
+}
+
+#[track_caller]
+fn check_kind(kind: IndexKind, broken: &str, edit: impl FnOnce(&mut Vec<u8>), complaint: &str) {
     let folder = tempfile::tempdir().unwrap();
     let prefix = folder.path().join("p");
-    write(&prefix, 32_023, &[vec![1, 2, 3], vec![4]]);
+    let mut writer = PairWriter::create(&prefix, kind, 32_023).unwrap();
+    for tokens in [&[1, 2, 3][..], &[4]] {
+        writer.push(tokens, &roles(tokens)).unwrap();
+    }
+    writer.finish().unwrap();
 
     let path: PathBuf = folder.path().join(broken);
     let mut bytes = fs::read(&path).unwrap();
@@ -103,7 +116,6 @@ fn check(broken: &str, edit: impl FnOnce(&mut Vec<u8>), complaint: &str) {
 #[test]
 fn every_way_of_being_broken_is_named() {
     check("p-text.idx", |bytes| bytes[0] = b'X', "does not begin with `MMIDIDX`");
-    check("p-text.idx", |bytes| bytes.splice(..9, *b"TNTIDX\0\0\0").for_each(drop), "legacy");
     check("p-text.idx", |bytes| bytes.truncate(20), "ends after 20 bytes");
     check("p-text.idx", |bytes| bytes.truncate(60), "its head promises 2 documents");
     check("p-text.idx", |bytes| bytes[9] = 2, "its version is 2, expected 1");
@@ -113,6 +125,26 @@ fn every_way_of_being_broken_is_named() {
     check("p-text.idx", |bytes| bytes[50] = 3, "document 1 should begin at byte 6, not 3");
     check("p-text.bin", |bytes| bytes.truncate(6), "it has 6 bytes, but its index describes 8");
     check("p-role.bin", |bytes| bytes.push(0), "it has 9 bytes, but its index describes 8");
+}
+
+#[test]
+fn every_way_of_being_broken_of_a_legacy_index_is_named() {
+    // 56 bytes of head; dimensions 0, 1, 2 at 56; places 0, 3, 4 at 80; sizes 3, 1 at 104; 0 at 120.
+    let check = |at: usize, byte: u8, complaint: &str| {
+        let edit = |bytes: &mut Vec<u8>| bytes[at] = byte;
+        check_kind(IndexKind::Legacy, "p-text.idx", edit, complaint);
+    };
+    check(8, 2, "its version is 2, expected 1");
+    check(16, 8, "its elements are of type 8 and 4 bytes, expected 4 and 4");
+    check(32, 3, "it has 3 documents with 2 sizes");
+    check(48, 2, "its head promises 2 documents, which its 128 bytes do not hold");
+    check(64, 2, "document 1 has the dimensions from 2 on, expected 1");
+    check(88, 2, "document 1 should begin at token 3, not 2");
+    check(96, 5, "its documents have 4 tokens, and it says 5");
+    check(119, 255, "document 1 has the size");
+    let cut = |n: usize| move |bytes: &mut Vec<u8>| bytes.truncate(n);
+    check_kind(IndexKind::Legacy, "p-role.idx", cut(50), "ends after 50 bytes, inside its head");
+    check_kind(IndexKind::Legacy, "p-role.idx", cut(100), "its head promises 2 documents");
 }
 
 #[test]

@@ -12,9 +12,10 @@ pub(crate) fn parser() -> Command {
     run_flags::of(Command::new("check").about(about))
 }
 
-/// Prints what there is.
+/// Prints what there is; code 1 if a build would not end well.
 pub(crate) fn run(flags: &ArgMatches) -> anyhow::Result<()> {
     let datamix = datamix_flags::datamix(flags)?;
-    print::result(check::check(&datamix, &run_flags::options(flags))?)?;
-    Ok(())
+    let (text, problem) = check::check(&datamix, &run_flags::options(flags))?;
+    print::result(text)?;
+    problem.map_or(Ok(()), |problem| Err(anyhow::Error::msg(problem)))
 }

@@ -2,16 +2,9 @@
 
 use std::io::Write;
 
-use crate::workplace::Workplace;
+use crate::workplace::{JOKES, Workplace, jokes};
 use flate2::Compression;
 use flate2::write::GzEncoder;
-
-const JOKES: &str = ".cache/joke_explaination.jsonl";
-
-/// Rows of the dataset `joke`.
-fn jokes(n: usize) -> String {
-    (0..n).map(|i| format!("{{\"joke\": \"q{i}\", \"explaination\": \"a{i}\"}}\n")).collect()
-}
 
 fn gzipped(text: &str) -> Vec<u8> {
     let mut encoder = GzEncoder::new(Vec::new(), Compression::default());
@@ -184,6 +177,9 @@ fn an_output_that_cannot_be_written_is_refused_before_anything_is_read() {
     check_flag("--output_dir", "nothing", &["`nothing` is a link to nothing"]);
     check_flag("--output_dir", "new/..", &["`output_dir: new/..` names no folder"]);
     check_flag("--output_dir", "/", &["`output_dir: /` names no folder"]);
+    // Nobody can make a file there, not even root.
+    let expected = ["`output_dir: /proc/out` cannot be written: no file can be made in `/proc`"];
+    check_flag("--output_dir", "/proc/out", &expected);
     check_flag("--filename_prefix", "", &["`filename_prefix: `"]);
     check_flag("--filename_prefix", "a/b", &["`filename_prefix: a/b`"]);
 }

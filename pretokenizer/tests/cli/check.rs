@@ -4,9 +4,7 @@ use std::path::Path;
 
 use expect_test::{Expect, expect};
 
-use crate::workplace::{Outcome, Workplace};
-
-const JOKES: &str = ".cache/joke_explaination.jsonl";
+use crate::workplace::{JOKES, Outcome, Workplace};
 
 fn jokes() -> String {
     let row = |i| format!("{{\"joke\": \"q{}\", \"explaination\": \"a\"}}\n", i % 12);
@@ -172,6 +170,17 @@ fn its_counts_are_those_of_the_build() {
     }
     let again = run(&workplace, &["--configs", "a"]).ok();
     assert!(again.out.contains("folder: `out`, its shards would be replaced"), "{}", again.out);
+}
+
+#[test]
+fn a_folder_that_cannot_be_written_is_a_problem() {
+    let workplace = Workplace::with_datasets("[joke]");
+    workplace.write(JOKES, jokes());
+    let outcome = run(&workplace, &["--configs", "a", "--output_dir", "/proc/a/b"]);
+    assert_eq!((outcome.code, &*outcome.out), (Some(2), ""), "{}", outcome.err);
+    let expected =
+        "error: `output_dir: /proc/a/b` cannot be written: no file can be made in `/proc`";
+    assert!(outcome.err.starts_with(expected), "{}", outcome.err);
 }
 
 #[test]

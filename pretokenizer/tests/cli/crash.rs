@@ -10,9 +10,8 @@ use std::time::{Duration, Instant};
 
 use fs_err as fs;
 
-use crate::workplace::{Outcome, Workplace};
+use crate::workplace::{JOKES, Outcome, Workplace};
 
-const JOKES: &str = ".cache/joke_explaination.jsonl";
 const FLAGS: [&str; 7] =
     ["--configs", "a", "--write_json", "--ledger", "ledger.jsonl.gz", "--threads", "2"];
 

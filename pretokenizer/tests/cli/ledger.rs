@@ -332,7 +332,9 @@ fn its_counts_are_the_manifests_whatever_the_options_leave_out_or_cut() {
     let flags = "--configs a --remove_near_duplicates true --remove_train_in_val true --min_assistant_tokens 10 --eval_size 9";
     let lines = check(&workplace, &flags.split(' ').collect::<Vec<_>>());
     for (source, expected) in [
-        ("chats", expect![[r#"
+        (
+            "chats",
+            expect![[r#"
             8 a role that the datamix drops
             44 another language
             3 kept in train
@@ -343,16 +345,22 @@ fn its_counts_are_the_manifests_whatever_the_options_leave_out_or_cut() {
             8 train: near_in_val
             1 val: chat_template
             1 val: near_duplicate
-        "#]]),
-        ("faq", expect![[r#"
+        "#]],
+        ),
+        (
+            "faq",
+            expect![[r#"
             30 another language
             4 empty
             19 kept in train
             4 kept in val
             2 train: too_long
             1 val: too_long
-        "#]]),
-        ("oa_leet10k", expect![[r#"
+        "#]],
+        ),
+        (
+            "oa_leet10k",
+            expect![[r#"
             12 empty
             2 train: in_val
             4 train: min_assistant_tokens
@@ -360,12 +368,16 @@ fn its_counts_are_the_manifests_whatever_the_options_leave_out_or_cut() {
             3 val: min_assistant_tokens
             2 val: name stands twice in the datamix
             14 word filter
-        "#]]),
-        ("pages", expect![[r#"
+        "#]],
+        ),
+        (
+            "pages",
+            expect![[r#"
             1 empty
             2 kept in train
             5 train: near_duplicate
-        "#]]),
+        "#]],
+        ),
     ] {
         check_ways(&lines, source, &expected);
     }

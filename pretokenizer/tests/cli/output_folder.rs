@@ -3,10 +3,8 @@
 use std::process::{Child, Command};
 use std::time::{Duration, Instant};
 
-use crate::workplace::{Outcome, Workplace};
+use crate::workplace::{JOKES, Outcome, Workplace};
 use serde_json::json;
-
-const JOKES: &str = ".cache/joke_explaination.jsonl";
 
 fn jokes(n: usize) -> String {
     let text = "a joke that is long enough to keep a tokenizer busy for a while; ".repeat(20);

@@ -4,11 +4,10 @@
 use std::collections::BTreeMap;
 use std::process::Command;
 
-use crate::workplace::{Outcome, Workplace};
+use crate::workplace::{JOKES, Outcome, Workplace};
 use fs_err as fs;
 use serde_json::json;
 
-const JOKES: &str = ".cache/joke_explaination.jsonl";
 const PARTS: &str = "out.parts";
 
 /// Datasets of very different sizes, with wordings, joined rows and rows that are left out.

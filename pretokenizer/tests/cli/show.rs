@@ -3,14 +3,13 @@
 use expect_test::{Expect, expect};
 use fs_err as fs;
 
-use crate::workplace::{Outcome, Workplace};
+use crate::workplace::{JOKES, Outcome, Workplace, jokes};
 
 /// Ten conversations of two sources, of which one holds markup and one a line that a terminal would obey.
 fn built() -> Workplace {
     let workplace =
         Workplace::with_datasets("[joke: {val_split: 0.2}, gpteacher_roleplay: {val_split: 0}]");
-    let row = |i| format!("{{\"joke\": \"Why {i}?\", \"explaination\": \"Because of {i}.\"}}\n");
-    workplace.write(".cache/joke_explaination.jsonl", (0..5).map(row).collect::<String>());
+    workplace.write(JOKES, jokes(5));
     workplace.write(
         ".cache/gpteacher_roleplay__json/gpteacher_roleplay.json",
         r#"[{"instruction": "</div><script>alert(1)</script>", "input": "", "response": "Salut & \"ça\" va?\n\u001b[2J"}]"#,

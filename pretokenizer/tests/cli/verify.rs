@@ -3,15 +3,12 @@
 use expect_test::{Expect, expect};
 use fs_err as fs;
 
-use crate::workplace::{Outcome, Workplace, oracle};
-
-const JOKES: &str = ".cache/joke_explaination.jsonl";
+use crate::workplace::{JOKES, Outcome, Workplace, jokes, oracle};
 
 /// Thirty conversations of two turns, 24 to train on.
 fn built() -> Workplace {
     let workplace = Workplace::with_datasets("[joke]");
-    let row = |i| format!("{{\"joke\": \"Why {i}?\", \"explaination\": \"Because of {i}.\"}}\n");
-    workplace.write(JOKES, (0..30).map(row).collect::<String>());
+    workplace.write(JOKES, jokes(30));
     workplace.run(&["--configs", "a"]).ok();
     workplace
 }
@@ -273,6 +270,66 @@ fn a_folder_that_a_killed_build_left_does_not_pass() {
 }
 
 #[test]
+fn a_folder_with_legacy_indices_passes_and_a_changed_one_does_not() {
+    let workplace = Workplace::with_datasets("[joke]\n  dataset_impl: lazy");
+    workplace.write(JOKES, jokes(30));
+    workplace.run(&["--configs", "a"]).ok();
+    assert!(workplace.read("out/a-train-text.idx").starts_with(b"TNTIDX"));
+    let outcome = verify(&workplace, &["out"]).ok();
+    expect![[r#"
+        11 files with the bytes that the manifest names
+        train: 24 documents, 630 tokens, 351 of the assistant
+        val: 6 documents, 160 tokens, 89 of the assistant
+        `out` is whole
+    "#]]
+    .assert_eq(&outcome.out);
+    // The first document has a token less, and the second one more: the head and the total are as before.
+    edit(&workplace, "a-val-text.idx", |bytes| {
+        let n = 6;
+        for at in [56 + 8 * (n + 2), 56 + 8 * (2 * n + 2)] {
+            bytes[at] -= 1;
+        }
+        bytes[56 + 8 * (2 * n + 3)] += 1;
+    });
+    rehash(&workplace);
+    let outcome = verify(&workplace, &["out"]);
+    assert_eq!(outcome.code, Some(1));
+    expect![[r#"
+        11 files with the bytes that the manifest names
+        train: 24 documents, 630 tokens, 351 of the assistant
+        wrong: `out/a-val-role.idx`: its documents have other sizes than those of `out/a-val-text.idx`
+    "#]].assert_eq(&outcome.out);
+}
+
+#[test]
+fn a_merged_folder_passes_as_it_would_if_one_machine_had_built_it() {
+    let workplace = built();
+    let expected = verify(&workplace, &["out"]).ok().out;
+    for implementation in ["mmap", "lazy"] {
+        for part in ["1/3", "2/3", "3/3"] {
+            let flags = ["--configs", "a", "--dataset_impl", implementation, "--part", part];
+            workplace.run(&flags).ok();
+        }
+        let merge = workplace.subcommand("merge", &["out.parts"]).output();
+        Outcome::of(merge.expect("it can be started")).ok();
+        assert_eq!(verify(&workplace, &["out"]).ok().out, expected);
+        fs::remove_dir_all(workplace.path().join("out.parts")).expect("it is there");
+    }
+    // A part is no whole folder.
+    workplace.run(&["--configs", "a", "--part", "1/3"]).ok();
+    let outcome = verify(&workplace, &["out.parts/part-1-of-3"]);
+    expect![[r#"
+        train: 8 documents, 214 tokens, 119 of the assistant, largest id 1,535
+        val: 2 documents, 54 tokens, 30 of the assistant, largest id 1,535
+        not checked: hashes, counts and the vocabulary's size: there is no `manifest.json`
+        not checked: the roles' names in the text, but that all turns of a role begin alike (no manifest names the tokenizer; `--tokenizer FILE` gives it)
+        wrong: it is one part of several: `pretokenizer merge` makes a whole folder of them
+        error: `out.parts/part-1-of-3` is damaged: 1 kind of problems
+        hint: copy it again, or rebuild it with `pretokenizer build`
+    "#]].assert_eq(&format!("{}{}", outcome.out, outcome.err));
+}
+
+#[test]
 fn what_is_no_folder_of_shards_is_bad_input() {
     let workplace = Workplace::new();
     let outcome = verify(&workplace, &["out"]);
@@ -321,8 +378,7 @@ fn folders_of_the_reference_pass_without_a_manifest() {
 fn texts_without_turns_may_stand_beside_conversations() {
     let workplace =
         Workplace::with_datasets("[joke, text: {name: books, path: books.jsonl, val_split: 0}]");
-    let row = |i| format!("{{\"joke\": \"Why {i}?\", \"explaination\": \"Because of {i}.\"}}\n");
-    workplace.write(JOKES, (0..5).map(row).collect::<String>());
+    workplace.write(JOKES, jokes(5));
     workplace
         .write("books.jsonl", "{\"text\": \"It was a night.\"}\n{\"text\": \"It was a day.\"}\n");
     workplace.run(&["--configs", "a"]).ok();

@@ -8,6 +8,15 @@ use fs_err as fs;
 use serde_json::Value;
 use tempfile::TempDir;
 
+/// The file of the dataset `joke`.
+pub(crate) const JOKES: &str = ".cache/joke_explaination.jsonl";
+
+/// So many rows of it.
+pub(crate) fn jokes(n: usize) -> String {
+    let row = |i| format!("{{\"joke\": \"Why {i}?\", \"explaination\": \"Because of {i}.\"}}\n");
+    (0..n).map(row).collect()
+}
+
 /// A folder with configurations and data, in which the program runs.
 pub(crate) struct Workplace {
     folder: TempDir,
