@@ -1,9 +1,11 @@
-//! A Hugging Face folder -> the same model in another kind of number or in other files, without training.
+//! A Hugging Face folder or a checkpoint -> the same model in another kind of number or in other files, without training.
 //!
-//! Safetensors or PyTorch pickles come in, safetensors go out, some rows at a time. `config.json` keeps every field that
-//! has nothing to do with that; all other small files are copied.
+//! Safetensors, PyTorch pickles or a checkpoint's parts come in, safetensors go out, some rows at a time. `config.json`
+//! keeps every field that has nothing to do with that; all other small files of a folder are copied. A checkpoint has no
+//! such files: what its run began with is not looked at, so that one converts wherever it lies, and
+//! [`export`](crate::export) is what makes a whole folder of it.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
 use cli::{BadInput, bail_input, print};
@@ -12,32 +14,41 @@ use serde_json::{Value, json};
 use shards::atomic::{self, StagedFolder};
 use tch::Kind;
 
+use crate::checkpoint;
 use crate::export::{self, Options};
 use crate::llama_config::LlamaConfig;
 use crate::params::ParamSpec;
 use crate::proof;
 use crate::stored::Stored;
+use crate::trained;
 use crate::weights;
 
 const EMBEDDING: &str = "model.embed_tokens.weight";
 const HEAD: &str = "lm_head.weight";
 
-/// Converts a folder. A tied head is only accepted where it shall be untied: then it becomes a copy of the embedding.
+/// A model on disk.
+struct Found {
+    /// Where its `config.json` is.
+    config: PathBuf,
+    stored: Stored,
+    /// After how many steps it was saved, if it is a checkpoint.
+    step: Option<u64>,
+}
+
+/// Converts a folder, a checkpoint or a run's newest one. A tied head is only accepted where it shall be untied: then it
+/// becomes a copy of the embedding.
 pub fn convert(from: &Path, out: &Path, options: &Options, untie: bool) -> Result<()> {
     export::check_target(out, options.force)?;
-    let path = from.join("config.json");
-    let text = fs::read_to_string(&path)
-        .with_context(|| format!("`{}` is not the folder of a model", from.display()))
+    let Found { config: path, mut stored, step } = find(from)?;
+    let mut json: Value = serde_json::from_str(&fs::read_to_string(&path).bad_input()?)
+        .with_context(|| path.display().to_string())
         .bad_input()?;
-    let mut json: Value =
-        serde_json::from_str(&text).with_context(|| path.display().to_string()).bad_input()?;
     let tied = json["tie_word_embeddings"].as_bool().unwrap_or(false);
     if tied && untie {
         json["tie_word_embeddings"] = json!(false);
     }
     let config =
         LlamaConfig::from_json(&json).with_context(|| path.display().to_string()).bad_input()?;
-    let mut stored = Stored::open_folder(from).bad_input()?;
     if tied && stored.shape(HEAD).is_none() {
         stored.alias(HEAD, EMBEDDING);
     }
@@ -62,21 +73,48 @@ pub fn convert(from: &Path, out: &Path, options: &Options, untie: bool) -> Resul
         json[key] = json!(dtype);
     }
     atomic::write_json(&folder.join("config.json"), &json)?;
-    copy_small_files(from, folder)?;
+    if step.is_none() {
+        copy_small_files(from, folder)?;
+    }
     let proof = proof::prove(folder, &sources, &config, options.kind, None)
         .context("the conversion failed, and nothing was left of it")?;
-    atomic::write_json(&folder.join("convert_report.json"), &json!({"proof": proof}))?;
+    let report = json!({"from": from, "step": step, "dtype": dtype, "proof": proof});
+    atomic::write_json(&folder.join("convert_report.json"), &report)?;
     if out.exists() {
         fs::remove_dir_all(out)?;
     }
     staged.commit()?;
     let parameters: i64 = specs.iter().map(ParamSpec::numel).sum();
+    let (of_step, without) = match step {
+        Some(step) => (
+            format!("step {step}, "),
+            "\nwithout a tokenizer, which a checkpoint has none of: `trainer export` writes the whole folder",
+        ),
+        None => (String::new(), ""),
+    };
     print::note(format!(
-        "{}: {:.1} M parameters in {dtype}, read back and compared",
+        "{}: {of_step}{:.1} M parameters in {dtype}, read back and compared{without}",
         out.display(),
         parameters as f64 / 1e6
     ));
     Ok(())
+}
+
+/// Opens a Hugging Face folder, a checkpoint, or a run's newest checkpoint.
+fn find(from: &Path) -> Result<Found> {
+    let config = from.join("config.json");
+    if config.is_file() && !checkpoint::is_checkpoint(from) {
+        let stored = Stored::open_folder(from).bad_input()?;
+        return Ok(Found { config, stored, step: None });
+    }
+    let Some(checkpoint) = trained::checkpoint(from)? else {
+        bail_input!(
+            "`{}` is neither the folder of a Hugging Face model, nor a checkpoint, nor a run with one",
+            from.display()
+        )
+    };
+    let (stored, state) = checkpoint::open_weights(&checkpoint)?;
+    Ok(Found { config: checkpoint.join("config.json"), stored, step: Some(state.step) })
 }
 
 /// Tokenizer, templates, licences, cards: all that is neither weights nor what was written already.

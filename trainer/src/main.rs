@@ -91,9 +91,10 @@ enum Command {
         #[command(flatten)]
         files: FilesArgs,
     },
-    /// Write a Hugging Face folder again, in another kind of number or in other files
+    /// Write a model's weights again, in another kind of number or in other files
     Convert {
-        /// A Hugging Face folder: safetensors or PyTorch pickles, which are read without running them
+        /// A Hugging Face folder (safetensors, or PyTorch pickles, which are read without running them), or a checkpoint
+        /// or a run, of which only weights and shape are looked at
         #[arg(value_name = "MODEL")]
         from: PathBuf,
         /// The folder to write

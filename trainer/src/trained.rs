@@ -86,25 +86,33 @@ impl Trained {
     }
 }
 
-/// A run's folder and one of its checkpoints.
-fn resolve(from: &Path) -> Result<(PathBuf, PathBuf)> {
+/// The checkpoint that is meant: the one that is given, or a run's newest, if it has any.
+pub fn checkpoint(from: &Path) -> Result<Option<PathBuf>> {
     if checkpoint::is_checkpoint(from) {
-        let absolute = fs::canonicalize(from)?;
-        let run = absolute.parent().and_then(Path::parent);
-        let run = run.context("a checkpoint lies in a run's folder").bad_input()?;
-        return Ok((run.to_owned(), from.to_owned()));
+        return Ok(Some(from.to_owned()));
     }
     if let Some(remark) = checkpoint::cut_short(from)? {
         print::note(format!("warning: {remark}"));
     }
-    match checkpoint::latest(from)? {
-        Some(checkpoint) => Ok((from.to_owned(), checkpoint)),
-        None => bail_input!(
+    checkpoint::latest(from)
+}
+
+/// A run's folder and one of its checkpoints.
+fn resolve(from: &Path) -> Result<(PathBuf, PathBuf)> {
+    let Some(checkpoint) = checkpoint(from)? else {
+        bail_input!(
             "`{}` is neither a checkpoint nor a run with one\n\
              hint: give the folder that `trainer train --out` wrote, or one in its `checkpoints`",
             from.display()
-        ),
+        )
+    };
+    if checkpoint != from {
+        return Ok((from.to_owned(), checkpoint));
     }
+    let absolute = fs::canonicalize(from)?;
+    let run = absolute.parent().and_then(Path::parent);
+    let run = run.context("a checkpoint lies in a run's folder").bad_input()?;
+    Ok((run.to_owned(), checkpoint))
 }
 
 /// What to say of shards that were not written as ChatML, the one template that prompts and exports have.
