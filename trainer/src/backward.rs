@@ -63,11 +63,20 @@ pub fn micro_batch(
     let head = last_block + 1;
     model.enter(head, Some(last_block))?;
     gradients.open(head)?;
+    // A tied head's matrix is the embedding's, whose gradient is whole when the way back has come there.
+    let matrix = model.head_unit();
+    if matrix != head {
+        gradients.open(matrix)?;
+    }
     let trains_head = model.head().requires_grad();
-    let head_grad = trains_head.then(|| gradients.parameter(head, 0));
+    let head_grad = trains_head.then(|| gradients.parameter(matrix, 0));
     let mut from_head =
         loss::gradients(model, &x_btd, batch, batch.scale, pass.objective, head_grad)?;
-    gradients.add(head, &[None, from_head.norm_d.take()]);
+    let norm = from_head.norm_d.take();
+    match matrix == head {
+        true => gradients.add(head, &[None, norm]),
+        false => gradients.add(head, &[norm]),
+    }
     gradients.close(head)?;
 
     let mut output_grad = from_head.x_btd;
@@ -84,7 +93,9 @@ pub fn micro_batch(
                 format!("the backward pass of unit `{}`", model.units[unit].spec.name)
             })?;
         let input_grad = grads.split_off(leaves.len()).pop().flatten();
-        gradients.open(unit)?;
+        if unit != matrix {
+            gradients.open(unit)?;
+        }
         gradients.add(unit, &grads);
         gradients.close(unit)?;
         if let Some(input_grad) = input_grad {

@@ -3,9 +3,9 @@
 //! Safetensors, PyTorch pickles or a checkpoint's parts come in, safetensors go out, some rows at a time. `config.json`
 //! keeps every field that has nothing to do with that; all other small files of a folder are copied. A checkpoint has no
 //! such files: what its run began with is not looked at, so that one converts wherever it lies, and
-//! [`export`](crate::export) is what makes a whole folder of it.
+//! [`export`] is what makes a whole folder of it.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use anyhow::{Context, Result};
 use cli::{BadInput, bail_input, print};
@@ -17,45 +17,40 @@ use tch::Kind;
 use crate::checkpoint;
 use crate::export::{self, Options};
 use crate::llama_config::LlamaConfig;
-use crate::params::ParamSpec;
+use crate::params::{EMBEDDING, HEAD, ParamSpec};
 use crate::proof;
 use crate::stored::Stored;
 use crate::trained;
 use crate::weights;
 
-const EMBEDDING: &str = "model.embed_tokens.weight";
-const HEAD: &str = "lm_head.weight";
-
 /// A model on disk.
 struct Found {
-    /// Where its `config.json` is.
-    config: PathBuf,
+    /// Its `config.json`.
+    json: Value,
     stored: Stored,
     /// After how many steps it was saved, if it is a checkpoint.
     step: Option<u64>,
 }
 
-/// Converts a folder, a checkpoint or a run's newest one. A tied head is only accepted where it shall be untied: then it
-/// becomes a copy of the embedding.
+/// Converts a folder, a checkpoint or a run's newest one. A tied head stays one, or is untied: then it becomes a copy of the
+/// embedding.
 pub fn convert(from: &Path, out: &Path, options: &Options, untie: bool) -> Result<()> {
     export::check_target(out, options.force)?;
-    let Found { config: path, mut stored, step } = find(from)?;
-    let mut json: Value = serde_json::from_str(&fs::read_to_string(&path).bad_input()?)
-        .with_context(|| path.display().to_string())
+    let Found { mut json, mut stored, step } = find(from)?;
+    let mut config =
+        LlamaConfig::from_json(&json).with_context(|| from.display().to_string()).bad_input()?;
+    weights::check(&stored, export::specs(&config).iter())
+        .with_context(|| from.display().to_string())
         .bad_input()?;
-    let tied = json["tie_word_embeddings"].as_bool().unwrap_or(false);
-    if tied && untie {
+    if untie {
+        if !config.tie_word_embeddings {
+            bail_input!("`--untie`: the model in `{}` has a head of its own", from.display());
+        }
+        config.tie_word_embeddings = false;
         json["tie_word_embeddings"] = json!(false);
-    }
-    let config =
-        LlamaConfig::from_json(&json).with_context(|| path.display().to_string()).bad_input()?;
-    if tied && stored.shape(HEAD).is_none() {
         stored.alias(HEAD, EMBEDDING);
     }
     let specs = export::specs(&config);
-    weights::check(&stored, specs.iter())
-        .with_context(|| from.display().to_string())
-        .bad_input()?;
     if options.kind == Kind::BFloat16
         && specs.iter().any(|spec| stored.kind(&spec.name) == Some(Kind::Half))
     {
@@ -102,19 +97,23 @@ pub fn convert(from: &Path, out: &Path, options: &Options, untie: bool) -> Resul
 
 /// Opens a Hugging Face folder, a checkpoint, or a run's newest checkpoint.
 fn find(from: &Path) -> Result<Found> {
-    let config = from.join("config.json");
-    if config.is_file() && !checkpoint::is_checkpoint(from) {
-        let stored = Stored::open_folder(from).bad_input()?;
-        return Ok(Found { config, stored, step: None });
+    let config = |folder: &Path| -> Result<Value> {
+        let path = folder.join("config.json");
+        let json = serde_json::from_str(&fs::read_to_string(&path)?);
+        json.with_context(|| path.display().to_string())
+    };
+    if from.join("config.json").is_file() && !checkpoint::is_checkpoint(from) {
+        let (json, stored) = (config(from).bad_input()?, Stored::open_folder(from).bad_input()?);
+        return Ok(Found { json, stored, step: None });
     }
     let Some(checkpoint) = trained::checkpoint(from)? else {
         bail_input!(
-            "`{}` is neither the folder of a Hugging Face model, nor a checkpoint, nor a run with one",
+            "`{}` is neither the folder of a Hugging Face model nor one of Meta's, nor a checkpoint, nor a run with one",
             from.display()
         )
     };
     let (stored, state) = checkpoint::open_weights(&checkpoint)?;
-    Ok(Found { config: checkpoint.join("config.json"), stored, step: Some(state.step) })
+    Ok(Found { json: config(&checkpoint)?, stored, step: Some(state.step) })
 }
 
 /// Tokenizer, templates, licences, cards: all that is neither weights nor what was written already.

@@ -38,6 +38,20 @@ pub(crate) fn check_length(config: &Config, base: &LlamaConfig) -> Result<()> {
     );
 }
 
+/// Adapters beside a tied matrix: peft trains embedding and head apart once either of them is trained.
+pub(crate) fn check_tied(config: &Config, base: &LlamaConfig, n_stored: i64) -> Result<()> {
+    let Some(lora) = &config.lora else { return Ok(()) };
+    let trained = !lora.modules_to_save.is_empty() || base.vocab_size > n_stored;
+    if !base.tie_word_embeddings || !trained {
+        return Ok(());
+    }
+    bail_input!(
+        "embedding and head of `{}` are one matrix (`tie_word_embeddings`), and with `lora` they can only be trained as two\n\
+         hint: `trainer convert --untie` makes a base with a head of its own",
+        config.model.base.display()
+    )
+}
+
 /// Rows that did not exist are learned from nothing: adapters cannot do that.
 pub(crate) fn check_new_rows(config: &Config, n_stored: i64, n_rows: i64) -> Result<()> {
     let Some(lora) = &config.lora else { return Ok(()) };

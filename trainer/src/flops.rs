@@ -26,9 +26,11 @@ pub struct ModelFlops {
 impl ModelFlops {
     /// Of a model of this shape, all or adapters of which are trained.
     pub fn of(config: &LlamaConfig, lora: Option<&LoraConfig>) -> Self {
-        let units = unit_specs(config).into_iter().skip(1).map(|unit| Split::of(unit, lora));
+        // A tied matrix is looked up, and multiplied with.
+        let looked_up = usize::from(!config.tie_word_embeddings);
+        let units = unit_specs(config).into_iter().skip(looked_up);
         let (mut trained, mut frozen) = (0, 0);
-        for unit in units {
+        for unit in units.map(|unit| Split::of(unit, lora)) {
             trained += unit.trained.numel();
             frozen += unit.frozen.numel();
         }
@@ -66,5 +68,12 @@ mod tests {
         check(&Preset::Codellama7b.shape(), 4096, 6770.0);
         let of_34b = LlamaConfig { vocab_size: 32000, ..Preset::Codellama34b.shape() };
         check(&of_34b, 4096, 1417.0);
+    }
+
+    #[test]
+    fn a_tied_head_is_computed_as_any_other() {
+        let shape = Preset::Codellama7b.shape();
+        let tied = LlamaConfig { tie_word_embeddings: true, ..shape.clone() };
+        assert_eq!(ModelFlops::of(&tied, None), ModelFlops::of(&shape, None));
     }
 }

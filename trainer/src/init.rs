@@ -83,6 +83,7 @@ impl Preset {
             rms_norm_eps: 1e-5,
             rope_theta: 1e6,
             rope_scaling: RopeScaling::Default,
+            tie_word_embeddings: false,
             initializer_range: 0.02,
             bos_token_id: Some(1),
             eos_token_ids: vec![2],

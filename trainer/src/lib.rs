@@ -59,7 +59,7 @@ pub mod new_tokens; // the tokens that a datamix added -> how often they were tr
 pub mod model_card; // a run -> README.md of its export
 pub mod proof; // an exported folder and what was trained -> that they are the same
 pub mod export; // a checkpoint -> a Hugging Face folder, proved
-pub mod convert; // a Hugging Face folder -> another kind of number, other files
+pub mod convert; // a folder, a checkpoint, Meta's files -> a folder in another kind of number, in other files
 pub mod merge; // a Hugging Face folder and an adapter -> the merged model's folder
 pub mod warp; // logits -> the distribution that the next token is drawn from
 pub mod sample; // prompts -> answers

@@ -1,8 +1,8 @@
 //! `config.json` of a Hugging Face folder <-> the shape of a Llama.
 //!
 //! What this program computes otherwise than the file asks for is refused by name: another architecture, biases,
-//! another activation, tied embeddings, a kind of RoPE scaling that it does not know. What does not touch the numbers
-//! of training is not looked at.
+//! another activation, a kind of RoPE scaling that it does not know. What does not touch the numbers of training is not
+//! looked at.
 
 use std::f32::consts::PI;
 use std::path::Path;
@@ -38,6 +38,8 @@ pub struct LlamaConfig {
     pub rope_theta: f64,
     /// How RoPE's frequencies are stretched for longer texts.
     pub rope_scaling: RopeScaling,
+    /// Whether the head's matrix is the embedding's.
+    pub tie_word_embeddings: bool,
     /// Standard deviation of new weights.
     pub initializer_range: f64,
     /// The token that begins a text.
@@ -108,6 +110,7 @@ impl LlamaConfig {
             rms_norm_eps: fields.number("rms_norm_eps")?.unwrap_or(1e-6),
             rope_theta,
             rope_scaling,
+            tie_word_embeddings: json["tie_word_embeddings"].as_bool().unwrap_or(false),
             initializer_range: fields.number("initializer_range")?.unwrap_or(0.02),
             bos_token_id: fields.ids("bos_token_id")?.first().copied(),
             eos_token_ids: fields.ids("eos_token_id")?,
@@ -179,7 +182,7 @@ impl LlamaConfig {
             "attention_bias": false,
             "attention_dropout": 0.0,
             "mlp_bias": false,
-            "tie_word_embeddings": false,
+            "tie_word_embeddings": self.tie_word_embeddings,
             "initializer_range": self.initializer_range,
             "bos_token_id": self.bos_token_id,
             "eos_token_id": eos,
@@ -242,12 +245,6 @@ fn refuse_other_models(json: &Value) -> Result<()> {
         if not_false(key) {
             bail!("`{key}` is true, and {what} is not supported yet");
         }
-    }
-    if not_false("tie_word_embeddings") {
-        bail!(
-            "`tie_word_embeddings` is true: embedding and head are one matrix, and here they are trained as two\n\
-             hint: `trainer convert --untie` makes a base with a head of its own"
-        );
     }
     if !json["quantization_config"].is_null() {
         bail!(
@@ -361,6 +358,7 @@ mod tests {
     #[test]
     fn what_is_written_is_read_back_in_either_spelling() {
         let mut json = tiny();
+        json["tie_word_embeddings"] = json!(true);
         json["rope_scaling"] = json!({
             "rope_type": "llama3", "factor": 8.0, "low_freq_factor": 1.0,
             "high_freq_factor": 4.0, "original_max_position_embeddings": 64.0,
@@ -389,7 +387,6 @@ mod tests {
     fn what_would_be_computed_otherwise_is_refused_by_name() {
         check("model_type", json!("mistral"), "the model is `mistral`");
         check("attention_bias", json!(true), "`attention_bias` is true");
-        check("tie_word_embeddings", json!(true), "`tie_word_embeddings` is true");
         check("hidden_act", json!("gelu"), "`hidden_act` is `gelu`");
         check("rope_scaling", json!({"type": "yarn", "factor": 2.0}), "RoPE scaling `yarn`");
         check("rope_scaling", json!({"type": "linear"}), "`factor` of RoPE is missing");

@@ -116,7 +116,7 @@ pub fn gradients(
     let x_grad_btd = x_btd.zeros_like();
     let mut norm_grad_d = None;
     if !normed_grads.is_empty() {
-        let norm = Some(model.units[model.units.len() - 1].weight(1));
+        let norm = Some(model.final_norm_weight());
         let inputs: Vec<&Tensor> =
             std::iter::once(&x_nd).chain(norm.filter(|it| it.requires_grad())).collect();
         let grads = torch_ext::grad(&[&normed_nd], &[Tensor::cat(&normed_grads, 0)], &inputs)

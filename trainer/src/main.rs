@@ -93,8 +93,8 @@ enum Command {
     },
     /// Write a model's weights again, in another kind of number or in other files
     Convert {
-        /// A Hugging Face folder (safetensors, or PyTorch pickles, which are read without running them), or a checkpoint
-        /// or a run, of which only weights and shape are looked at
+        /// A Hugging Face folder or one of Meta's (pickles are read without running them), or a checkpoint or a run, of which
+        /// only weights and shape are looked at
         #[arg(value_name = "MODEL")]
         from: PathBuf,
         /// The folder to write
@@ -197,6 +197,9 @@ struct InitArgs {
     /// Base of RoPE's frequencies
     #[arg(long, value_name = "X", default_value_t = 10_000.0, value_parser = above_zero)]
     rope_theta: f64,
+    /// Let the head's matrix be the embedding's
+    #[arg(long)]
+    tie_word_embeddings: bool,
     /// Standard deviation of the random weights
     #[arg(long, value_name = "X", default_value_t = 0.02, value_parser = from_zero)]
     initializer_range: f64,
@@ -362,6 +365,7 @@ fn init(args: InitArgs) -> Result<()> {
     };
     let config = LlamaConfig {
         vocab_size,
+        tie_word_embeddings: args.tie_word_embeddings,
         initializer_range: args.initializer_range,
         bos_token_id: tokenizer.as_ref().and_then(Tokenizer::bos_id),
         eos_token_ids: tokenizer.as_ref().and_then(Tokenizer::eos_id).into_iter().collect(),

@@ -85,12 +85,24 @@ impl Model {
     /// # Shapes
     /// `x_nd` -> `x_nd`, any leading sizes
     pub fn final_norm(&self, x_nd: &Tensor) -> Tensor {
-        self.norm(x_nd, self.units[self.units.len() - 1].weight(1))
+        self.norm(x_nd, self.final_norm_weight())
+    }
+
+    /// The final norm's weight.
+    pub fn final_norm_weight(&self) -> &Tensor {
+        let last = &self.units[self.units.len() - 1];
+        // A tied head's unit has nothing else.
+        last.weight(usize::from(!self.config.tie_word_embeddings))
     }
 
     /// The head's matrix, `v x d`.
     pub fn head(&self) -> &Tensor {
-        self.units[self.units.len() - 1].weight(0)
+        self.units[self.head_unit()].weight(0)
+    }
+
+    /// The unit whose first parameter is the head's matrix: the last, or, if that is tied, the embedding.
+    pub fn head_unit(&self) -> usize {
+        if self.config.tie_word_embeddings { 0 } else { self.units.len() - 1 }
     }
 
     /// How many blocks there are.

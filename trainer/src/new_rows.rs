@@ -11,7 +11,7 @@ use tch::{Device, Kind, Tensor};
 
 use crate::config::{Fill, ModelConfig};
 use crate::llama_config::LlamaConfig;
-use crate::params::{Model, ParamSpec, Unit};
+use crate::params::{EMBEDDING, HEAD, Model, ParamSpec, Unit};
 use crate::stored::Stored;
 use crate::weights;
 
@@ -39,9 +39,7 @@ pub fn rows(model: &ModelConfig, base: &LlamaConfig, shards: &Path) -> Result<i6
 pub fn load(folder: &Path, model: &mut Model, n_stored: i64, fill: Fill, seed: u32) -> Result<()> {
     let n_new = model.config.vocab_size - n_stored;
     let stored = Stored::open_folder(folder).bad_input()?;
-    let grows = |spec: &ParamSpec| {
-        spec.name == "model.embed_tokens.weight" || spec.name == "lm_head.weight"
-    };
+    let grows = |spec: &ParamSpec| spec.name == EMBEDDING || spec.name == HEAD;
     let mut specs: Vec<ParamSpec> =
         model.units.iter().flat_map(Unit::base_params).cloned().collect();
     specs.iter_mut().filter(|spec| grows(spec)).for_each(|spec| spec.shape[0] = n_stored);

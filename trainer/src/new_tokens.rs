@@ -14,6 +14,7 @@ use tch::Kind;
 use text::Tokenizer;
 
 use crate::config::Config;
+use crate::params::{EMBEDDING, HEAD};
 use crate::run;
 use crate::weights::{self, Source};
 
@@ -52,9 +53,6 @@ struct NewToken {
     /// Of its row in the embedding and in the head.
     norms: BTreeMap<&'static str, f64>,
 }
-
-const EMBEDDING: &str = "model.embed_tokens.weight";
-const HEAD: &str = "lm_head.weight";
 
 /// Counts and measures.
 pub fn measure(

@@ -36,6 +36,12 @@ use crate::ranks::Ranks;
 /// number is computed by the same instructions wherever a buffer is cut.
 pub const ALIGNMENT: i64 = 64;
 
+/// The embedding's name.
+pub const EMBEDDING: &str = "model.embed_tokens.weight";
+
+/// The head's, where it has a matrix of its own.
+pub const HEAD: &str = "lm_head.weight";
+
 /// One parameter: its name in a Hugging Face checkpoint, its shape, and whether weight decay applies.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ParamSpec {
@@ -148,14 +154,14 @@ fn align(start: i64) -> i64 {
     (start + ALIGNMENT - 1) / ALIGNMENT * ALIGNMENT
 }
 
-/// Every unit of a model of this shape, first to last: the embedding, the blocks, the head.
+/// Every unit of a model of this shape, first to last: the embedding, the blocks, the head. A tied head's matrix is the
+/// embedding's, and its unit has the norm alone.
 pub fn unit_specs(config: &LlamaConfig) -> Vec<UnitSpec> {
     let (vocab, hidden) = (config.vocab_size, config.hidden_size);
     let matrix = |name: &str, outputs, inputs| (format!("{name}.weight"), [outputs, inputs]);
     let norm = |name: &str| (format!("{name}.weight"), hidden);
 
-    let mut units =
-        vec![UnitSpec::new("embed", &[matrix("model.embed_tokens", vocab, hidden)], &[])];
+    let mut units = vec![UnitSpec::new("embed", &[(EMBEDDING.to_string(), [vocab, hidden])], &[])];
     units.extend((0..config.num_hidden_layers).map(|layer| {
         let q = config.num_attention_heads * config.head_dim;
         let kv = config.num_key_value_heads * config.head_dim;
@@ -175,7 +181,8 @@ pub fn unit_specs(config: &LlamaConfig) -> Vec<UnitSpec> {
             &[norm(&at("input_layernorm")), norm(&at("post_attention_layernorm"))],
         )
     }));
-    units.push(UnitSpec::new("head", &[matrix("lm_head", vocab, hidden)], &[norm("model.norm")]));
+    let own = (!config.tie_word_embeddings).then(|| (HEAD.to_string(), [vocab, hidden]));
+    units.push(UnitSpec::new("head", own.as_slice(), &[norm("model.norm")]));
     units
 }
 
@@ -364,7 +371,7 @@ impl Model {
         let zero = if ranks.size() == 1 { Zero::Nothing } else { zero };
         let master_kind = if compute == Kind::Double { Kind::Double } else { Kind::Float };
         let n_ranks = i64::try_from(ranks.size()).expect("fewer ranks than 2^63");
-        let slots = slots(splits.len(), zero.shards_weights());
+        let slots = slots(splits.len(), zero.shards_weights(), config.tie_word_embeddings);
         // What is gathered has its place in slots; the rest is whole at once.
         let wholes = |gathered: bool, padded: &dyn Fn(&Split) -> i64| -> Vec<Tensor> {
             let padded = splits.iter().map(padded);
@@ -441,7 +448,7 @@ impl Model {
 
     /// The slot of each unit's buffer: one each, or few that are shared.
     pub(crate) fn slots(&self, shared: bool) -> Vec<usize> {
-        slots(self.units.len(), shared)
+        slots(self.units.len(), shared, self.config.tie_word_embeddings)
     }
 
     /// Waits until a unit's weights are there, and begins to bring those of the unit that comes after it.
@@ -532,12 +539,13 @@ fn in_slots(slots: &[usize], sizes: &[i64], kind: Kind, device: Device) -> Vec<T
 }
 
 /// Which buffer each unit uses: its own, or, where they are shared, embedding and head the first and blocks two others
-/// in turn, so that a neighbour is never overwritten.
-fn slots(n_units: usize, shared: bool) -> Vec<usize> {
+/// in turn, so that a neighbour is never overwritten. What a tied head needs of the embedding is there as long as nobody
+/// else uses its buffer: then the head's unit is one more in turn.
+fn slots(n_units: usize, shared: bool, tied: bool) -> Vec<usize> {
     let slot = |unit: usize| match unit {
         _ if !shared => unit,
         0 => 0,
-        unit if unit + 1 == n_units => 0,
+        unit if unit + 1 == n_units && !tied => 0,
         unit => 1 + unit % 2,
     };
     (0..n_units).map(slot).collect()
@@ -591,8 +599,11 @@ mod tests {
     #[test]
     fn neighbours_never_share_a_buffer() {
         for n_units in [3, 4, 5, 8] {
-            let slots = slots(n_units, true);
-            assert!(slots.windows(2).all(|pair| pair[0] != pair[1]), "{slots:?}");
+            for tied in [false, true] {
+                let slots = slots(n_units, true, tied);
+                assert!(slots.windows(2).all(|pair| pair[0] != pair[1]), "{slots:?}");
+                assert_eq!(slots[1..].contains(&slots[0]), !tied, "{slots:?}");
+            }
         }
     }
 }

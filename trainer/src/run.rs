@@ -96,6 +96,7 @@ impl Run {
         let n_stored = base.vocab_size;
         base.vocab_size = new_rows::rows(&config.model, &base, &config.data.train)?;
         fit::check_length(&config, &base)?;
+        fit::check_tied(&config, &base, n_stored)?;
         fit::check_new_rows(&config, n_stored, base.vocab_size)?;
         let fit = fit::check_manifests(&config, &base, &mut remarks)?;
         let learning = learning(&config)?;

@@ -15,7 +15,7 @@ use shards::atomic::{self, AtomicFile};
 use shards::hash::{FileHash, HashingWriter};
 use tch::{Kind, Tensor};
 
-use crate::params::{Model, ParamSpec, Unit};
+use crate::params::{EMBEDDING, HEAD, Model, ParamSpec, Unit};
 use crate::stored::{INDEX, SINGLE, Stored};
 
 /// Fills a model's parameters from a Hugging Face folder.
@@ -136,7 +136,14 @@ pub fn check<'a>(
         }
     }
     let left_over = stored.names().filter(|name| !expected.contains(name) && !is_derived(name));
-    wrong.extend(left_over.map(|name| format!("`{name}` is no tensor of this model")));
+    for name in left_over {
+        if name != HEAD {
+            wrong.push(format!("`{name}` is no tensor of this model"));
+        } else if !same(stored, HEAD, EMBEDDING)? {
+            // Some programs store a tied head a second time.
+            wrong.push(format!("`{HEAD}` is not `{EMBEDDING}`, and `tie_word_embeddings` is true"));
+        }
+    }
     if wrong.is_empty() {
         return Ok(());
     }
@@ -147,6 +154,20 @@ pub fn check<'a>(
         text += &format!("\n  and {more} more");
     }
     bail!("the weights are not those of the model in `config.json`:\n  {text}")
+}
+
+/// Whether two stored tensors have the same numbers.
+fn same(stored: &Stored, one: &str, other: &str) -> Result<bool> {
+    let Some(shape) = stored.shape(one) else { return Ok(false) };
+    if stored.shape(other) != Some(shape) {
+        return Ok(false);
+    }
+    for rows in row_ranges(shape) {
+        if stored.rows(one, rows.clone())? != stored.rows(other, rows)? {
+            return Ok(false);
+        }
+    }
+    Ok(true)
 }
 
 /// Copies a stored tensor, whose shape is known to fit, into a place; numbers that are none are refused.

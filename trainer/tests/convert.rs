@@ -75,6 +75,8 @@ fn a_run_gives_its_newest_checkpoint_and_a_damaged_one_is_named() {
     assert!(!run.path("damaged").exists());
 
     let mut of_shards = run.command("convert");
-    let words = ["`shards` is neither the folder of a Hugging Face model, nor a checkpoint"];
+    let words = [
+        "`shards` is neither the folder of a Hugging Face model nor one of Meta's, nor a checkpoint",
+    ];
     fails(of_shards.args(["shards", "--out", "x"]), 2, &words);
 }

@@ -42,12 +42,6 @@ fn transformers_has_our_logits_our_ids_and_our_answer() {
     assert!(said.contains("read back and compared"), "{said}");
     check_report(&run);
 
-    let folder = run.path("model");
-    let tokenizer = hf_tokenizer::open_folder(&folder).unwrap();
-    let mut model = Model::zeros(LlamaConfig::read(&folder).unwrap(), Kind::Float, Device::Cpu);
-    weights::load(&folder, &mut model).unwrap();
-    let options = Options { max_new_tokens: 24, ..Options::default() };
-    let sampler = Sampler::open(&folder).unwrap();
     let texts = [
         "3 + 1?",
         "",
@@ -57,6 +51,19 @@ fn transformers_has_our_logits_our_ids_and_our_answer() {
         "def f(x):\n    return  x ** 2\n",
         "▁blank",
     ];
+    check_with_transformers(&run, &python, &texts);
+}
+
+/// transformers has the logits, the ids and the answers to these messages that are had here of the folder `model`.
+#[track_caller]
+fn check_with_transformers(run: &TinyRun, python: &str, texts: &[&str]) {
+    let folder = run.path("model");
+    let tokenizer = hf_tokenizer::open_folder(&folder).expect("a tokenizer");
+    let mut model =
+        Model::zeros(LlamaConfig::read(&folder).expect("a Llama"), Kind::Float, Device::Cpu);
+    weights::load(&folder, &mut model).expect("whole");
+    let options = Options { max_new_tokens: 24, ..Options::default() };
+    let sampler = Sampler::open(&folder).expect("a model");
     let cases: Vec<_> = texts
         .iter()
         .map(|text| {
@@ -67,7 +74,7 @@ fn transformers_has_our_logits_our_ids_and_our_answer() {
             tokenizer.encoder().encode(&text::prompt(&conversation), &mut ids);
             let tokens: Vec<i64> = ids.iter().map(|&id| id.into()).collect();
             let logits = model.logits(&Tensor::from_slice(&tokens).unsqueeze(0));
-            let last: Vec<f32> = logits.get(0).get(-1).try_into().unwrap();
+            let last: Vec<f32> = logits.get(0).get(-1).try_into().expect("a vector");
             json!({
                 "messages": [
                     {"role": "system", "content": "Be brief."},
@@ -75,14 +82,19 @@ fn transformers_has_our_logits_our_ids_and_our_answer() {
                 ],
                 "ids": ids,
                 "last_logits": last,
-                "answer": sampler.answer(&conversation, &options, |_| Ok(())).unwrap().ids,
+                "answer": sampler.answer(&conversation, &options, |_| Ok(())).expect("it answers").ids,
             })
         })
         .collect();
     let expected = run.path("expected.json");
-    shards::atomic::write(&expected, json!(cases).to_string().as_bytes()).unwrap();
+    shards::atomic::write(&expected, json!(cases).to_string().as_bytes()).expect("written");
     let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/python/open_export.py");
-    let output = Command::new(python).arg(script).arg(&folder).arg(&expected).output().unwrap();
+    let output = Command::new(python)
+        .arg(script)
+        .arg(&folder)
+        .arg(&expected)
+        .output()
+        .expect("Python starts");
     let said = String::from_utf8_lossy(&output.stderr);
     assert!(output.status.success(), "{}\n{said}", String::from_utf8_lossy(&output.stdout));
 }
@@ -183,6 +195,38 @@ fn a_trimmed_vocabulary_has_as_many_rows_as_the_tokenizer_has_tokens() {
 
     succeeds(&mut export(&run, &["--force"]));
     assert_eq!(LlamaConfig::read(&run.path("model")).unwrap().vocab_size % 1000, 0);
+}
+
+#[test]
+fn a_tied_head_is_exported_as_one_after_any_kind_of_run() {
+    let Some(python) = python() else { return };
+    let run = TinyRun::new(4, "checkpoint: {every: 2}\n");
+    let mut init = run.command("init");
+    init.args(["--out", "tied", "--tokenizer"]).arg(tiny_run::data().join("tokenizer.model"));
+    let shape = "--hidden-size 32 --intermediate-size 48 --layers 2 --heads 4 --kv-heads 2 \
+                 --rope-theta 1e6 --tie-word-embeddings";
+    succeeds(init.args(shape.split(' ')));
+    let tied = ["--set", "model.base=tied", "--set", "model.new_rows={fill: mean, multiple: 1600}"];
+    succeeds(&mut run.train("whole", &tied));
+    succeeds(run.train("run", &tied).args(["--stop-after", "2"]));
+    succeeds(&mut run.train("run", &tied));
+    for name in ["model", "exp_avg"] {
+        let file = format!("checkpoints/step-0000004/{name}.safetensors");
+        let [run, whole] = ["run", "whole"].map(|out| run.bytes(Path::new(out).join(&file)));
+        assert!(run == whole, "{name}");
+    }
+    succeeds(&mut export(&run, &["--dtype", "f32", "--max-shard-size", "0.0001"]));
+    let config = LlamaConfig::read(&run.path("model")).unwrap();
+    assert!(config.tie_word_embeddings && config.vocab_size == 1600);
+    let report: serde_json::Value =
+        serde_json::from_slice(&run.bytes("model/export_report.json")).unwrap();
+    assert_eq!(report["new_tokens"]["vocabulary"].as_object().unwrap().len(), 1);
+    check_with_transformers(&run, &python, &["3 + 1?", "äöü"]);
+
+    let words = ["embedding and head of `tied` are one matrix", "hint: `trainer convert --untie`"];
+    for lora in ["lora={r: 2}", "lora={modules_to_save: [embed_tokens]}"] {
+        fails(run.train("never", &tied).args(["--set", lora]), 2, &words);
+    }
 }
 
 #[test]

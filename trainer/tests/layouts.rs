@@ -141,6 +141,20 @@ fn four_ranks_of_which_some_get_nothing_to_learn_do_so_too() {
 }
 
 #[test]
+fn a_tied_head_does_so_too() {
+    let tied = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/golden/trajectories/tied/base");
+    let base = format!("model.base={}", tied.display());
+    for ranks in [2, 3] {
+        ranks::run(ranks, |place| {
+            let ranks = join(place);
+            check(&ranks, &[&base, "data.pad_id=0"], 1e-12);
+            check(&ranks, &[&base, "data.pad_id=0", "batch.micro=2", "recompute=all"], 1e-12);
+            check(&ranks, &[&base, "data.pad_id=0", "lora={r: 2}"], 1e-12);
+        });
+    }
+}
+
+#[test]
 fn bfloat16_follows_one_rank_within_its_rounding() {
     ranks::run(2, |place| {
         let ranks = join(place);

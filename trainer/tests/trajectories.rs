@@ -1,6 +1,6 @@
 //! Runs of other shapes than the oracle's, step by step against what `golden/trajectories.py` computed with
 //! transformers and torch: grouped queries, RoPE stretched in both ways, other splits, micro-batches, betas, clipping,
-//! sequence lengths, schedules, normalisers and label weights - everything set as a user would, with `--set`.
+//! sequence lengths, schedules, normalisers, label weights, a tied head - everything set as a user would, with `--set`.
 
 use std::path::{Path, PathBuf};
 
@@ -9,6 +9,7 @@ use serde_json::{Map, Value};
 use shards::layout::IndexKind;
 use shards::role::Role;
 use shards::writer::PairWriter;
+use tch::Tensor;
 use trainer::config::Config;
 use trainer::run::Run;
 use trainer::stored::Stored;
@@ -39,9 +40,9 @@ fn golden() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/golden/trajectories")
 }
 
-/// Runs a trajectory with these settings besides its own, and compares every step and the last weights.
+/// A trajectory that is about to begin, with these settings besides its own.
 #[track_caller]
-fn check(name: &str, more: &[&str]) {
+fn begin(name: &str, more: &[&str]) -> (Golden, Run) {
     let folder = tempfile::tempdir().expect("a temporary folder");
     let prefix = folder.path().join("docs-train");
     let docs: Vec<Document> =
@@ -69,8 +70,28 @@ fn check(name: &str, more: &[&str]) {
     let own = golden_run.settings.iter().map(|(key, value)| format!("{key}={value}"));
     let settings: Vec<String> = own.chain(more.iter().map(ToString::to_string)).collect();
     let config = Config::read(&config, &settings).expect("a sound config");
-    let mut run = Run::open(config).expect("the run can be opened");
+    (golden_run, Run::open(config).expect("the run can be opened"))
+}
 
+/// A trajectory's tensors against those that it should have, relative to the largest number of each.
+#[track_caller]
+fn check_tensors(name: &str, file: &str, found: impl Iterator<Item = (String, Tensor)>) {
+    let stored = Stored::open_files(&[golden().join(name).join(file)]).expect("tensors");
+    let mut n_found = 0;
+    for (parameter, found) in found {
+        let wanted = stored.tensor(&parameter).expect("the parameter is stored");
+        let largest = wanted.abs().max().double_value(&[]);
+        let off = (&found - &wanted).abs().max().double_value(&[]) / largest;
+        assert!(off <= 1e-3, "{name}, {file}: `{parameter}` is off by {off} of its largest");
+        n_found += 1;
+    }
+    assert_eq!(n_found, stored.names().count());
+}
+
+/// Runs a trajectory with these settings besides its own, and compares every step and the last weights.
+#[track_caller]
+fn check(name: &str, more: &[&str]) {
+    let (golden_run, mut run) = begin(name, more);
     for (i, wanted) in golden_run.steps.iter().enumerate() {
         let step = run.step().expect("a step");
         assert_eq!(step.first_documents, wanted.first_docs, "{name}, step {i}");
@@ -89,13 +110,8 @@ fn check(name: &str, more: &[&str]) {
         );
     }
     assert_eq!(run.steps, golden_run.steps.len() as u64);
-    let end = Stored::open_files(&[golden().join(name).join("end.safetensors")]).expect("weights");
-    for (spec, found) in weights::parameters(&run.model) {
-        let wanted = end.tensor(&spec.name).expect("the parameter is stored");
-        let largest = wanted.abs().max().double_value(&[]);
-        let off = (&found - &wanted).abs().max().double_value(&[]) / largest;
-        assert!(off <= 1e-3, "{name}: `{}` is off by {off} of its largest", spec.name);
-    }
+    let weights = weights::parameters(&run.model).into_iter();
+    check_tensors(name, "end.safetensors", weights.map(|(spec, found)| (spec.name, found)));
 }
 
 #[test]
@@ -114,8 +130,19 @@ fn micro_batches_of_one_with_a_weight_for_everybody_follow_transformers() {
 }
 
 #[test]
+fn a_tied_head_follows_transformers_gradient_for_gradient() {
+    check("tied", &[]);
+    let (_, mut run) = begin("tied", &[]);
+    run.step().expect("a step");
+    let params = run.model.units.iter().flat_map(|unit| &unit.spec.params);
+    let gradients = run.gradients().views().into_iter().flatten().map(Tensor::shallow_clone);
+    let named = params.map(|param| param.name.clone()).zip(gradients);
+    check_tensors("tied", "gradients.safetensors", named);
+}
+
+#[test]
 fn packed_rows_follow_the_same_trajectories() {
-    for name in ["gqa", "mqa", "mha"] {
+    for name in ["gqa", "mqa", "mha", "tied"] {
         check(name, &["data.rows=packed", "recompute=every_2"]);
     }
 }

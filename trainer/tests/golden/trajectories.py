@@ -5,7 +5,8 @@
 needs torch 2.11, transformers 5, numpy and safetensors. It shares no code with the trainer: Megatron-LM's order of
 documents, collation, label weights, schedule and normaliser are written out here once more. It writes
 `trajectories/`: `docs.json` (documents with the role of each token) and, for each run, its base model, its settings as
-the trainer takes them, and what each step did; `end.safetensors` has the last weights.
+the trainer takes them, and what each step did; `end.safetensors` has the last weights, `gradients.safetensors` those of the
+first step after clipping, for the run with a tied head.
 """
 
 import json
@@ -44,6 +45,13 @@ RUNS = {
         split=[969, 30, 1], seed=1234, global_=4, micro=1, length=24, steps=10, lr=3e-3, min_lr=0.0, warmup=2, kind="constant",
         betas=[0.9, 0.999], eps=1e-8, weight_decay=0.1, clip=1.0, normalize="micro_batch",
         weights={"assistant": 1.0, "user": 0.1, "system": 0.1, "context": 0.1},
+    ),
+    # A head that is the embedding's matrix, which both ways of the gradient come to.
+    "tied": dict(
+        model=dict(num_attention_heads=2, num_key_value_heads=1, rope_parameters=dict(rope_type="default", rope_theta=1e4),
+                   tie_word_embeddings=True),
+        split=None, seed=9, global_=6, micro=2, length=48, steps=12, lr=5e-3, min_lr=1e-3, warmup=2, kind="cosine",
+        betas=[0.9, 0.95], eps=1e-8, weight_decay=0.1, clip=1.0, normalize="tokens", weights={"assistant": 1.0},
     ),
 }
 ROLES = ["system", "user", "assistant", "context"]
@@ -142,6 +150,8 @@ def train(name, run, docs):
         if run["clip"] > 0 and run["clip"] / (norm + 1e-6) < 1:
             for p in model.parameters():
                 p.grad.mul_(run["clip"] / (norm + 1e-6))
+        if name == "tied" and i == 0:
+            save_file({n: p.grad.contiguous() for n, p in model.named_parameters()}, folder / "gradients.safetensors")
         for group in optimizer.param_groups:
             group["lr"] = rate(run, i)
         optimizer.step()

@@ -52,6 +52,10 @@ expect("several", it)
 it = model(tie_word_embeddings=True)
 it.save_pretrained(folder / "tied")
 expect("tied", it)
+twice = {name: tensor.clone() for name, tensor in it.state_dict().items()}
+torch.save(twice, with_config("tied-twice", it) / "pytorch_model.bin")
+twice["lm_head.weight"][-1, -1] += 1
+torch.save(twice, with_config("tied-otherwise", it) / "pytorch_model.bin")
 
 # `pytorch_model.bin`, as older transformers saved them: a parameter may be any view of any storage.
 it = model(rope_parameters={"rope_type": "default", "rope_theta": 1e6})
