@@ -1,4 +1,5 @@
-//! A Hugging Face folder or a checkpoint -> the same model in another kind of number or in other files, without training.
+//! A Hugging Face folder, Meta's own files or a checkpoint -> the same model as a Hugging Face folder, in another kind of
+//! number or in other files, without training.
 //!
 //! Safetensors, PyTorch pickles or a checkpoint's parts come in, safetensors go out, some rows at a time. `config.json`
 //! keeps every field that has nothing to do with that; all other small files of a folder are copied. A checkpoint has no
@@ -17,6 +18,7 @@ use tch::Kind;
 use crate::checkpoint;
 use crate::export::{self, Options};
 use crate::llama_config::LlamaConfig;
+use crate::meta::{self, Meta};
 use crate::params::{EMBEDDING, HEAD, ParamSpec};
 use crate::proof;
 use crate::stored::Stored;
@@ -95,7 +97,7 @@ pub fn convert(from: &Path, out: &Path, options: &Options, untie: bool) -> Resul
     Ok(())
 }
 
-/// Opens a Hugging Face folder, a checkpoint, or a run's newest checkpoint.
+/// Opens a Hugging Face folder, Meta's own, a checkpoint, or a run's newest checkpoint.
 fn find(from: &Path) -> Result<Found> {
     let config = |folder: &Path| -> Result<Value> {
         let path = folder.join("config.json");
@@ -105,6 +107,11 @@ fn find(from: &Path) -> Result<Found> {
     if from.join("config.json").is_file() && !checkpoint::is_checkpoint(from) {
         let (json, stored) = (config(from).bad_input()?, Stored::open_folder(from).bad_input()?);
         return Ok(Found { json, stored, step: None });
+    }
+    if meta::is_meta(from) {
+        let Meta { config, stored, remark } = Meta::open(from).bad_input()?;
+        print::note(remark);
+        return Ok(Found { json: config.to_json(Kind::Float), stored, step: None });
     }
     let Some(checkpoint) = trained::checkpoint(from)? else {
         bail_input!(

@@ -77,7 +77,11 @@ impl LlamaConfig {
         let path = folder.join("config.json");
         let read = || {
             let text = fs::read_to_string(&path).with_context(|| {
-                format!("`{}` is not the folder of a Hugging Face model", folder.display())
+                let hint = match folder.join("params.json").is_file() {
+                    true => "\nhint: `trainer convert` makes one of Meta's own files",
+                    false => "",
+                };
+                format!("`{}` is not the folder of a Hugging Face model{hint}", folder.display())
             })?;
             let value = serde_json::from_str(&text).with_context(|| path.display().to_string())?;
             Self::from_json(&value).with_context(|| path.display().to_string())

@@ -71,6 +71,23 @@ pub struct Part {
     pub size: Vec<i64>,
 }
 
+/// Rows of a stored tensor that lie evenly apart, and where they go, one after the other, in another tensor.
+#[derive(Clone, Debug)]
+pub struct Strip<'a> {
+    /// Whose tensor.
+    pub from: &'a Stored,
+    /// Its name there.
+    pub name: &'a str,
+    /// The first row; of a vector, the first number.
+    pub first: i64,
+    /// From one row to the next.
+    pub step: i64,
+    /// How many rows.
+    pub n: i64,
+    /// Where the first one's first number goes.
+    pub offset: Vec<i64>,
+}
+
 /// The part of an index file that says where tensors are.
 #[derive(Deserialize)]
 struct Index {
@@ -212,6 +229,26 @@ impl Stored {
         self.tensors.insert(name.to_string(), entry);
     }
 
+    /// Puts a tensor together of rows of others, without reading them. They must cover it, and no number twice.
+    pub fn compose(&mut self, name: &str, shape: Vec<i64>, strips: &[Strip<'_>]) -> Result<()> {
+        let mut kinds = Vec::new();
+        let mut pieces = Vec::with_capacity(strips.len());
+        for Strip { from, name, first, step, n, offset } in strips {
+            let entry = from.tensors.get(*name).with_context(|| format!("`{name}` is missing"))?;
+            let [whole] = entry.pieces.as_slice() else { bail!("`{name}` lies in parts") };
+            kinds.push(entry.kind);
+            pieces.push(whole.strip(*first, *step, *n, offset, entry.kind)?);
+        }
+        check_cover(&shape, &pieces).with_context(|| format!("`{name}`"))?;
+        let kind =
+            kinds.first().copied().with_context(|| format!("`{name}` is made of nothing"))?;
+        if kinds.iter().any(|it| *it != kind) {
+            bail!("the parts of `{name}` are of several kinds: {kinds:?}");
+        }
+        self.tensors.insert(name.to_string(), Entry { shape, kind, pieces });
+        Ok(())
+    }
+
     /// A copy of a tensor, in the kind in which it is stored.
     pub fn tensor(&self, name: &str) -> Result<Tensor> {
         let shape = self.shape(name).with_context(|| format!("`{name}` is missing"))?;
@@ -279,6 +316,33 @@ impl Stored {
 }
 
 impl Piece {
+    /// Some rows of the box, as a box of another tensor.
+    fn strip(&self, first: i64, step: i64, n: i64, offset: &[i64], kind: Kind) -> Result<Self> {
+        let inside = |rows: i64| first >= 0 && step > 0 && n > 0 && first + (n - 1) * step < rows;
+        let rows = self.size.first().copied().unwrap_or(0);
+        if !inside(rows) {
+            bail!("{n} rows from {first} on, {step} apart, of a tensor that has {rows}");
+        }
+        let (mut size, mut stride) = (self.size.clone(), self.stride.clone());
+        let start = first * stride[0];
+        size[0] = n;
+        stride[0] *= step;
+        let last: i64 = size.iter().zip(&stride).map(|(size, stride)| (size - 1) * stride).sum();
+        let byte = |number: i64| {
+            Ok::<_, anyhow::Error>(
+                self.bytes.start + usize::try_from(number)? * kind.elt_size_in_bytes(),
+            )
+        };
+        Ok(Self {
+            path: self.path.clone(),
+            map: self.map.clone(),
+            bytes: byte(start)?..byte(start + last + 1)?,
+            offset: offset.to_vec(),
+            size,
+            stride,
+        })
+    }
+
     /// The box over the mapped bytes, without a copy where they are aligned.
     fn view(&self, kind: Kind) -> Result<Tensor> {
         let width = kind.elt_size_in_bytes();

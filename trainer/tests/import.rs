@@ -82,6 +82,15 @@ fn what_transformers_and_pytorch_saved_has_the_same_logits_here() {
     assert!(!run.path("it-ran").exists());
     fails(&mut convert("old", &[]), 2, &["it is no zip archive", "hint: load and save it"]);
 
+    // Meta's own files, cut for one, two and four parts, embeddings by width and by vocabulary.
+    for name in ["llama-1", "codellama", "llama-3", "llama-tied"] {
+        succeeds(&mut convert(name, &[]));
+        check_logits(&run.path(format!("{name}-converted")), &run.bytes(format!("{name}.json")));
+    }
+    let hint = "hint: `trainer convert` makes one of Meta's own files";
+    fails(&mut run.train("run", &["--set", "model.base=codellama"]), 2, &[hint]);
+    check_meta_is_whole(&run);
+
     let small = ["--set", "model.base=bins"];
     fails(
         &mut run.train("run", &small),
@@ -96,6 +105,32 @@ fn what_transformers_and_pytorch_saved_has_the_same_logits_here() {
         shards::atomic::write(&path, &whole[..end]).expect("written");
         fails(&mut convert("bin", &["--force"]), 2, &["pytorch_model.bin"]);
     }
+}
+
+/// Whatever is missing in Meta's files, or unknown, is told.
+fn check_meta_is_whole(run: &TinyRun) {
+    let check = |words: &[&str]| {
+        let mut convert = run.command("convert");
+        fails(convert.args(["llama-tied", "--out", "never"]), 2, words);
+    };
+    let params = run.path("llama-tied/params.json");
+    let whole = fs_err::read(&params).expect("written");
+    for (key, words) in [
+        ("use_scaled_rope", "does not say by which factor"),
+        ("use_qk_norm", "unknown field `use_qk_norm`"),
+    ] {
+        let mut json: Value = serde_json::from_slice(&whole).expect("JSON");
+        json[key] = json!(true);
+        shards::atomic::write_json(&params, &json).expect("written");
+        check(&["params.json", words]);
+    }
+    shards::atomic::write(&params, &whole).expect("written");
+    // The last part is missed by what the others lack, one between two by its name.
+    let part = |part: u32| run.path(format!("llama-tied/consolidated.0{part}.pth"));
+    fs_err::remove_file(part(3)).expect("written");
+    check(&["self_attn.q_proj.weight`: its parts hold 768 numbers, and it has 1024"]);
+    fs_err::remove_file(part(1)).expect("written");
+    check(&["consolidated.01.pth` is missing"]);
 }
 
 /// A model of 400 MB in `f32`, as a sparse file, of which a conversion must hold only a small part in memory of its own.

@@ -89,3 +89,66 @@ class Hostile:
 
 torch.save({"model.norm.weight": Hostile()}, with_config("hostile", it) / "pytorch_model.bin")
 torch.save(dict(it.state_dict()), with_config("old", it) / "pytorch_model.bin", _use_new_zipfile_serialization=False)
+
+
+def meta_logits(weights, tokens, heads, kv_heads, theta, eps):
+    """Llama as Meta computes it: neighbours of a head are the two parts of a complex number, which RoPE turns."""
+    x = weights["tok_embeddings.weight"][tokens]
+    t, d = x.shape
+    k = d // heads
+    turns = torch.outer(torch.arange(t).float(), 1.0 / theta ** (torch.arange(0, k, 2).float() / k))
+    turns = torch.polar(torch.ones_like(turns), turns)[:, None]
+
+    def norm(x, name):
+        return x * torch.rsqrt(x.pow(2).mean(-1, keepdim=True) + eps) * weights[f"{name}.weight"]
+
+    def rotated(x_thk):
+        pairs = torch.view_as_complex(x_thk.reshape(*x_thk.shape[:-1], -1, 2))
+        return torch.view_as_real(pairs * turns).flatten(2)
+
+    mask = torch.full((t, t), float("-inf")).triu(1)
+    for layer in range(sum(name.endswith("wq.weight") for name in weights)):
+        part = lambda name: weights[f"layers.{layer}.{name}.weight"]
+        h = norm(x, f"layers.{layer}.attention_norm")
+        q, key, v = ((h @ part(f"attention.w{it}").T).view(t, -1, k) for it in "qkv")
+        key, v = (rotated(key).repeat_interleave(heads // kv_heads, 1), v.repeat_interleave(heads // kv_heads, 1))
+        scores = torch.einsum("qhk,thk->hqt", rotated(q), key) / k**0.5 + mask
+        x = x + torch.einsum("hqt,thk->qhk", scores.softmax(-1), v).flatten(1) @ part("attention.wo").T
+        h = norm(x, f"layers.{layer}.ffn_norm")
+        gate = torch.nn.functional.silu(h @ part("feed_forward.w1").T)
+        x = x + (gate * (h @ part("feed_forward.w3").T)) @ part("feed_forward.w2").T
+    return norm(x, "norm") @ weights.get("output.weight", weights["tok_embeddings.weight"]).T
+
+
+def meta(name, parts, embedding_cut, tied=False, **params):
+    """Meta's own files of a random Llama, cut for so many model-parallel parts."""
+    torch.manual_seed(1)
+    d, inner, vocabulary = 32, 48, 64
+    heads, kv_heads = params["n_heads"], params.get("n_kv_heads", params["n_heads"])
+    wide = d // heads * kv_heads
+    shapes = {"tok_embeddings": (vocabulary, d), "norm": (d,)} | ({} if tied else {"output": (vocabulary, d)})
+    for layer in range(2):
+        of_layer = {
+            "attention.wq": (d, d), "attention.wk": (wide, d), "attention.wv": (wide, d), "attention.wo": (d, d),
+            "feed_forward.w1": (inner, d), "feed_forward.w2": (d, inner), "feed_forward.w3": (inner, d),
+            "attention_norm": (d,), "ffn_norm": (d,),
+        }
+        shapes |= {f"layers.{layer}.{name}": shape for name, shape in of_layer.items()}
+    weights = {f"{name}.weight": torch.randn(shape) * 0.3 for name, shape in shapes.items()}
+    (folder / name).mkdir()
+    for part in range(parts):
+        cut = {"rope.freqs": torch.ones(4)}
+        for key, tensor in weights.items():
+            last = key.split(".")[-2]
+            dim = embedding_cut if last == "tok_embeddings" else 1 if last in ("wo", "w2") else None if "norm" in last else 0
+            cut[key] = tensor if dim is None else tensor.chunk(parts, dim)[part].clone()
+        torch.save(cut, folder / name / f"consolidated.{part:02}.pth")
+    (folder / name / "params.json").write_text(json.dumps({"dim": d, "n_layers": 2, "multiple_of": 16, **params}))
+    logits = meta_logits(weights, torch.tensor(TOKENS[0]), heads, kv_heads, params.get("rope_theta", 1e4), params["norm_eps"])
+    (folder / f"{name}.json").write_text(json.dumps({"tokens": TOKENS[0], "logits": logits.tolist()}))
+
+
+meta("llama-1", 1, 1, n_heads=4, norm_eps=1e-6, vocab_size=-1)
+meta("codellama", 2, 1, n_heads=4, norm_eps=1e-5, rope_theta=1e6, ffn_dim_multiplier=1.0)
+meta("llama-3", 2, 0, n_heads=4, n_kv_heads=2, norm_eps=1e-5, rope_theta=5e5, vocab_size=64)
+meta("llama-tied", 4, 0, tied=True, n_heads=4, n_kv_heads=4, norm_eps=1e-5)
