@@ -119,8 +119,15 @@ fn find(from: &Path) -> Result<Found> {
             from.display()
         )
     };
-    let (stored, state) = checkpoint::open_weights(&checkpoint)?;
-    Ok(Found { json: config(&checkpoint)?, stored, step: Some(state.step) })
+    let record = checkpoint::open(&checkpoint)?;
+    if !record.config()["lora"].is_null() {
+        bail_input!(
+            "`{}` is an adapter's (`lora`): the weights of its base are not in it, and nothing else is read here",
+            checkpoint.display()
+        );
+    }
+    let [stored, ..] = checkpoint::tensors(&checkpoint, &record).bad_input()?;
+    Ok(Found { json: config(&checkpoint)?, stored, step: Some(record.state().step) })
 }
 
 /// Tokenizer, templates, licences, cards: all that is neither weights nor what was written already.

@@ -9,6 +9,7 @@ use shards::manifest::Manifest;
 
 use crate::config::Config;
 use crate::llama_config::LlamaConfig;
+use crate::origin;
 use crate::rows;
 
 /// What the configuration names must be there.
@@ -71,6 +72,8 @@ pub(crate) struct Fit {
     pub(crate) pad_id: i64,
     /// How many tokens there are; none without a manifest.
     pub(crate) vocab_size: Option<i64>,
+    /// The shards' files, which are those of their manifests.
+    pub(crate) shards: Vec<FileHash>,
 }
 
 /// Checks the shards' manifests against the shards and the base model.
@@ -81,8 +84,9 @@ pub(crate) fn check_manifests(
 ) -> Result<Fit> {
     let mut pad_id = None;
     let mut most_tokens = None;
-    for prefix in [Some(&config.data.train), config.data.validation.as_ref()].into_iter().flatten()
-    {
+    let prefixes = [Some(&config.data.train), config.data.validation.as_ref()];
+    let shards = origin::shards(prefixes.into_iter().flatten()).bad_input()?;
+    for prefix in prefixes.into_iter().flatten() {
         let Some(manifest) = Manifest::of_shards(prefix).bad_input()? else {
             remarks.push(format!(
                 "{}: no manifest beside these shards: their tokenizer cannot be compared with the base model's",
@@ -101,7 +105,7 @@ pub(crate) fn check_manifests(
             );
         }
         most_tokens = most_tokens.max(Some(vocab_size));
-        check_files(prefix, &manifest)?;
+        check_files(prefix, &manifest, &shards)?;
         check_tokenizer(prefix, &manifest, &config.model.base, remarks)?;
         let pad = manifest.tokenizer.special_tokens.iter().find(|(name, _)| name == "<PAD>");
         pad_id = pad_id.or(pad.map(|(_, id)| *id));
@@ -113,7 +117,7 @@ pub(crate) fn check_manifests(
             base.vocab_size
         );
     }
-    Ok(Fit { pad_id, vocab_size: most_tokens })
+    Ok(Fit { pad_id, vocab_size: most_tokens, shards })
 }
 
 /// A base that brings a tokenizer of the shards' kind must bring the same one.
@@ -148,18 +152,15 @@ fn check_tokenizer(
     Ok(())
 }
 
-/// The shard's files must be those that the manifest beside them describes. They are read once for that, as they are
-/// to check every token's id.
-fn check_files(prefix: &Path, manifest: &Manifest) -> Result<()> {
-    let stem = prefix.file_name().unwrap_or_default().to_string_lossy();
-    for end in ["text.bin", "text.idx", "role.bin", "role.idx"] {
-        let name = format!("{stem}-{end}");
-        let path = prefix.with_file_name(&name);
-        let Some(expected) = manifest.outputs.iter().find(|it| it.path == name) else { continue };
-        let found = FileHash::of(&path, name).bad_input()?;
-        if found != *expected {
+/// The shard's files must be those that the manifest beside them describes.
+fn check_files(prefix: &Path, manifest: &Manifest, shards: &[FileHash]) -> Result<()> {
+    for found in shards {
+        let path = Path::new(&found.path);
+        let described = manifest.outputs.iter().find(|it| prefix.with_file_name(&it.path) == path);
+        let Some(expected) = described else { continue };
+        if (found.bytes, &found.sha256) != (expected.bytes, &expected.sha256) {
             let (what, found, expected) = if found.bytes == expected.bytes {
-                ("the SHA-256", found.sha256, expected.sha256.clone())
+                ("the SHA-256", found.sha256.clone(), expected.sha256.clone())
             } else {
                 ("the length", found.bytes.to_string(), expected.bytes.to_string())
             };

@@ -1,4 +1,7 @@
 //! A configuration -> the files that a run begins with, by their hashes: another base or other shards are another run.
+//!
+//! Shards are small and hashed before anything is loaded, so that they can be held against their manifest; a base of 26 GB
+//! takes its time, and is hashed while the run trains.
 
 use std::path::{Path, PathBuf};
 use std::thread::{self, JoinHandle};
@@ -11,7 +14,7 @@ use crate::adapter;
 use crate::checkpoint::Origin;
 use crate::config::Config;
 
-/// The hashes of a run's files, which are computed while it trains: those of a base of 26 GB take their time.
+/// The hashes of a run's files; those of the base are computed while it trains.
 #[derive(Debug)]
 pub struct Hashing {
     thread: Option<JoinHandle<Result<Origin>>>,
@@ -19,16 +22,10 @@ pub struct Hashing {
 }
 
 impl Hashing {
-    /// Begins.
-    pub fn start(config: &Config) -> Result<Self> {
-        let (base, shards) = (base_files(config)?, shard_files(config));
-        let hash = move || {
-            let hash = |path: &PathBuf| FileHash::of(path, path.to_string_lossy());
-            Ok(Origin {
-                base: base.iter().map(hash).collect::<Result<_, _>>()?,
-                shards: shards.iter().map(hash).collect::<Result<_, _>>()?,
-            })
-        };
+    /// Begins, with the hashes of the shards.
+    pub fn start(config: &Config, shards: Vec<FileHash>) -> Result<Self> {
+        let base = base_files(config)?;
+        let hash = move || Ok(Origin { base: hash(&base)?, shards });
         let thread = thread::Builder::new().name("hashes".into()).spawn(hash)?;
         Ok(Self { thread: Some(thread), done: Origin::default() })
     }
@@ -45,8 +42,7 @@ impl Hashing {
 
 /// What differs between the base model that a run began with and the one that is there now.
 pub fn base_differences(before: &Origin, config: &Config) -> Result<Vec<String>> {
-    let hash = |path: &PathBuf| FileHash::of(path, path.to_string_lossy());
-    let base = base_files(config)?.iter().map(hash).collect::<Result<_, _>>()?;
+    let base = hash(&base_files(config)?)?;
     Ok(differences(before, &Origin { base, shards: before.shards.clone() }))
 }
 
@@ -89,11 +85,15 @@ fn base_files(config: &Config) -> Result<Vec<PathBuf>> {
     Ok(files)
 }
 
-fn shard_files(config: &Config) -> Vec<PathBuf> {
-    let prefixes = [Some(&config.data.train), config.data.validation.as_ref()];
-    let files = prefixes.into_iter().flatten().flat_map(|prefix| {
+/// The files of the shards with these prefixes.
+pub fn shards<'a>(prefixes: impl IntoIterator<Item = &'a PathBuf>) -> Result<Vec<FileHash>> {
+    let files = prefixes.into_iter().flat_map(|prefix| {
         ["text.bin", "text.idx", "role.bin", "role.idx"]
             .map(|ending| PathBuf::from(format!("{}-{ending}", prefix.display())))
     });
-    files.collect()
+    hash(&files.collect::<Vec<_>>())
+}
+
+fn hash(files: &[PathBuf]) -> Result<Vec<FileHash>> {
+    files.iter().map(|path| Ok(FileHash::of(path, path.to_string_lossy())?)).collect()
 }

@@ -10,6 +10,7 @@ use std::time::Instant;
 
 use anyhow::{Context, Result};
 use cli::{BadInput, bail_input};
+use shards::hash::FileHash;
 use shards::manifest::Manifest;
 use tch::{Device, Kind, Tensor};
 
@@ -54,6 +55,8 @@ pub struct Run {
     pub state: TrainState,
     /// What the user should know before it starts, a line each.
     pub remarks: Vec<String>,
+    /// The files of its shards.
+    pub shards: Vec<FileHash>,
     /// The processes that train it.
     pub ranks: Rc<Ranks>,
     gradients: Gradients,
@@ -168,6 +171,7 @@ impl Run {
             steps,
             model,
             remarks,
+            shards: fit.shards,
             objective,
             train: Arc::new(train),
             train_order: order.train.into(),

@@ -37,8 +37,9 @@ struct Saving {
     target: PathBuf,
     keep: Keep,
     bytes: u64,
-    begun: Instant,
     pause: Duration,
+    /// How long this rank has written up to now.
+    writing: Duration,
     /// What rank 0 makes of the parts.
     lead: Option<(Staged, About)>,
     stage: Stage,
@@ -47,9 +48,17 @@ struct Saving {
 #[derive(Debug)]
 enum Stage {
     /// Each rank writes its part, and finds how long updates were held up by that.
-    Parts(JoinHandle<Result<(Part, Duration)>>),
-    /// Rank 0 makes a checkpoint of them.
-    Whole(Option<JoinHandle<Result<()>>>),
+    Parts(JoinHandle<Result<Written>>),
+    /// Rank 0 makes a checkpoint of them, and finds how long that takes.
+    Whole(Option<JoinHandle<Result<Duration>>>),
+}
+
+/// A part that is on the disk.
+#[derive(Debug)]
+struct Written {
+    part: Part,
+    held_up: Duration,
+    writing: Duration,
 }
 
 /// A checkpoint that is on the disk.
@@ -61,7 +70,7 @@ pub struct Saved {
     pub bytes: u64,
     /// How long training stood still for it on this rank: when it began, and before updates of what was not written yet.
     pub pause: Duration,
-    /// How long it took to write.
+    /// How long this rank took to write it: its part and, on rank 0, what makes a checkpoint of all parts.
     pub writing: Duration,
 }
 
@@ -132,12 +141,14 @@ impl Saver {
         let largest = buffers.iter().map(snapshot::bytes).max().unwrap_or(0);
         let snapshot = optimizer.lend(buffers, largest + self.buffer);
         let write = move || {
+            let begun = Instant::now();
             let part = layout.write(&folder, &snapshot)?;
-            Ok((part, snapshot.held_up()))
+            Ok(Written { part, held_up: snapshot.held_up(), writing: begun.elapsed() })
         };
         let thread = thread::Builder::new().name("checkpoint".into()).spawn(write)?;
         let (stage, pause) = (Stage::Parts(thread), begun.elapsed());
-        self.saving = Some(Saving { target, keep, bytes, begun, pause, lead, stage });
+        let writing = Duration::ZERO;
+        self.saving = Some(Saving { target, keep, bytes, pause, writing, lead, stage });
         Ok(())
     }
 
@@ -182,8 +193,9 @@ impl Saver {
         match saving.stage {
             Stage::Parts(thread) => {
                 let written = join(thread).with_context(|| failed(&saving.target));
-                let (part, held_up) = self.ranks.agree(written)?;
+                let Written { part, held_up, writing } = self.ranks.agree(written)?;
                 saving.pause += held_up;
+                saving.writing = writing;
                 let part = serde_json::to_string(&part)?;
                 let parts = (0..self.ranks.size())
                     .map(|rank| Ok(serde_json::from_str(&self.ranks.tell(&part, rank)?)?))
@@ -195,10 +207,10 @@ impl Saver {
                 Ok(None)
             }
             Stage::Whole(thread) => {
-                let done = thread.map_or(Ok(()), join).with_context(|| failed(&saving.target));
-                self.ranks.agree(done)?;
-                let Saving { target: path, bytes, pause, begun, .. } = saving;
-                Ok(Some(Saved { path, bytes, pause, writing: begun.elapsed() }))
+                let done = thread.map_or(Ok(Duration::ZERO), join);
+                let done = self.ranks.agree(done.with_context(|| failed(&saving.target)))?;
+                let Saving { target: path, bytes, pause, writing, .. } = saving;
+                Ok(Some(Saved { path, bytes, pause, writing: writing + done }))
             }
         }
     }
@@ -210,11 +222,13 @@ impl Saver {
         keep: Keep,
         (staged, about): (Staged, About),
         parts: Vec<Part>,
-    ) -> Result<JoinHandle<Result<()>>> {
+    ) -> Result<JoinHandle<Result<Duration>>> {
         let (target, out) = (target.to_owned(), self.out.clone());
         let commit = move || {
+            let begun = Instant::now();
             staged.commit(&target, about, parts)?;
-            checkpoint::prune(&out, keep)
+            checkpoint::prune(&out, keep)?;
+            Ok(begun.elapsed())
         };
         Ok(thread::Builder::new().name("checkpoint".into()).spawn(commit)?)
     }

@@ -48,7 +48,7 @@ pub fn train(
         return Err(Interrupted.into());
     }
     let _held = ranks.lead(|| taken.map_or_else(|| RunFolder::create(out), Ok))?;
-    let mut origin = ranks.lead(|| origin::Hashing::start(&run.config))?;
+    let mut origin = ranks.lead(|| origin::Hashing::start(&run.config, run.shards.clone()))?;
     let newest = ranks.lead(|| {
         if let Some(remark) = checkpoint::cut_short(out)? {
             print::note(format!("warning: {remark}"));

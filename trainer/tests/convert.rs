@@ -74,6 +74,11 @@ fn a_run_gives_its_newest_checkpoint_and_a_damaged_one_is_named() {
     fails(&mut convert("damaged"), 2, &words);
     assert!(!run.path("damaged").exists());
 
+    succeeds(&mut run.train("lora", &["--set", "lora={r: 2}"]));
+    let mut of_adapter = run.command("convert");
+    let words = ["step-0000004` is an adapter's (`lora`)"];
+    fails(of_adapter.args(["lora", "--out", "x"]), 2, &words);
+
     let mut of_shards = run.command("convert");
     let words = [
         "`shards` is neither the folder of a Hugging Face model nor one of Meta's, nor a checkpoint",
