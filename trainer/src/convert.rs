@@ -122,7 +122,8 @@ fn find(from: &Path) -> Result<Found> {
     let record = checkpoint::open(&checkpoint)?;
     if !record.config()["lora"].is_null() {
         bail_input!(
-            "`{}` is an adapter's (`lora`): the weights of its base are not in it, and nothing else is read here",
+            "`{}` is an adapter's (`lora`): the weights of its base are not in it, and nothing else is read here\n\
+             hint: `trainer export`, which knows the run's base, writes the merged model",
             checkpoint.display()
         );
     }

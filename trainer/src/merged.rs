@@ -6,7 +6,7 @@
 use std::ops::Range;
 
 use anyhow::{Context, Result};
-use cli::BadInput;
+use cli::{BadInput, bail_input};
 use tch::{Kind, Tensor};
 
 use crate::config::LoraConfig;
@@ -48,6 +48,12 @@ impl Merged {
         lora: &LoraConfig,
         config: &LlamaConfig,
     ) -> Result<Self> {
+        if config.tie_word_embeddings && !lora.modules_to_save.is_empty() {
+            bail_input!(
+                "the adapter has an embedding or a head of its own, and in the base they are one matrix (`tie_word_embeddings`)\n\
+                 hint: `trainer convert --untie` makes a base with a head of its own"
+            );
+        }
         let (mut trained, mut params) = (Vec::new(), Vec::new());
         for unit in unit_specs(config) {
             let whole = unit.params.clone();

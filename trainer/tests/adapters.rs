@@ -215,3 +215,18 @@ fn a_merge_in_bfloat16_is_rounded_once_and_what_does_not_fit_is_refused() {
     fails(&mut command("export whole --adapter --out x"), 2, &["has trained the whole model"]);
     assert!(!run.path("x").exists() && !run.path("wrong").exists());
 }
+
+#[test]
+fn an_adapter_that_unties_a_tied_base_is_refused() {
+    let run = trained("lora: {r: 2, modules_to_save: [embed_tokens]}\n");
+    succeeds(run.command("export").args(["run", "--out", "adapter", "--adapter"]));
+    let path = run.path("base/config.json");
+    let mut json: Value = serde_json::from_slice(&run.bytes("base/config.json")).expect("JSON");
+    json["tie_word_embeddings"] = json!(true);
+    shards::atomic::write_json(&path, &json).expect("written");
+    let mut merge = run.command("merge");
+    merge.args(["--base", "base", "--adapter", "adapter", "--out", "merged"]);
+    let words = ["the adapter has an embedding or a head of its own", "hint: `trainer convert"];
+    fails(&mut merge, 2, &words);
+    fails(&mut run.train("again", &[]), 2, &["embedding and head of `base` are one matrix"]);
+}
