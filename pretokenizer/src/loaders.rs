@@ -52,7 +52,7 @@ use crate::loaders::made::MadeOf;
 use crate::piece::Piece;
 use crate::sample::Sample;
 use crate::scratch::ScratchFailed;
-use crate::source::{BadRow, Reader, RowPlace, RowsRead, repository, typed};
+use crate::source::{BadRow, Dataset, Reader, RowPlace, RowsRead, repository, typed};
 use crate::store::Store;
 use crate::streams::Streams;
 
@@ -106,14 +106,15 @@ impl Context<'_> {
     }
 
     /// The files of a dataset: the named ones, or those of a split.
-    fn files(
+    fn files<'n>(
         &self,
-        dataset: &str,
+        dataset: impl Into<Dataset<'n>>,
         data_files: Option<&[String]>,
         split: &str,
     ) -> anyhow::Result<Vec<PathBuf>> {
+        let dataset = dataset.into();
         match data_files {
-            Some(data_files) => repository::files(dataset, data_files),
+            Some(data_files) => repository::files(dataset.name, data_files),
             None => repository::split_files(dataset, split),
         }
     }

@@ -16,9 +16,11 @@ pub mod bad_row; // what is wrong with a row, in words
 pub mod journal; // where rows stand, and which were left out
 pub mod rows; // blocks and batches -> typed rows, in parallel
 pub mod hub; // a dataset of the Hugging Face hub -> a folder of its files
+pub mod configs; // a dataset's README -> which files make which configuration and split
 pub mod repository; // `org/name` -> the files of a split
 pub mod locations; // what `path` says -> files
 
 pub use bad_row::{BadField, BadRow};
+pub use configs::Dataset;
 pub use journal::{RowPlace, RowsRead};
 pub use rows::{PickColumns, Reader, typed};

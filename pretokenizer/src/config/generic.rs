@@ -15,6 +15,8 @@ pub struct Common {
     pub name: String,
     /// Where the rows are.
     pub path: Vec<String>,
+    /// Which configuration of a dataset that has several.
+    pub config: Option<String>,
     /// The split of a folder or dataset.
     pub split: String,
     /// The column with the system message.
@@ -139,6 +141,7 @@ macro_rules! common {
                 .clone()
                 .ok_or("`path` is missing: a file, a pattern, a folder or a dataset")?
                 .0,
+            config: $keys.config.clone(),
             split: $keys.split.clone().unwrap_or_else(|| "train".into()),
             system_column,
             default_system,

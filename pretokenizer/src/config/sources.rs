@@ -216,6 +216,8 @@ sources! {
         name: String,
         /// Where the rows are: files, patterns, folders, datasets.
         path: FileNames,
+        /// Which configuration of a dataset that has several, by its README.
+        config: String,
         /// The split of a folder or dataset; `train`.
         split: String,
         /// The column with the list; `messages`, or `conversations` of `sharegpt`.
@@ -251,6 +253,8 @@ sources! {
         name: String,
         /// Where the rows are: files, patterns, folders, datasets.
         path: FileNames,
+        /// Which configuration of a dataset that has several, by its README.
+        config: String,
         /// The split of a folder or dataset; `train`.
         split: String,
         /// The column with the question; `instruction`.
@@ -282,6 +286,8 @@ sources! {
         name: String,
         /// Where the rows are: files, patterns, folders, datasets.
         path: FileNames,
+        /// Which configuration of a dataset that has several, by its README.
+        config: String,
         /// The split of a folder or dataset; `train`.
         split: String,
         /// The column with the text; `text`.

@@ -8,7 +8,7 @@ use serde::Deserialize;
 use crate::loaders::{Context, Loaded};
 use crate::python;
 use crate::sample::Sample;
-use crate::source::{RowPlace, repository};
+use crate::source::{Dataset, RowPlace, repository};
 
 /// Ways to ask.
 const WORDINGS: &[&str] = &[
@@ -99,7 +99,8 @@ fn load(
     let mut n_train = 0;
     for (split, only) in [("train", None), ("validation", Some("valid1"))] {
         n_train = context.samples.len() as usize;
-        let files = repository::split_files("openai/summarize_from_feedback", split)?;
+        let dataset = Dataset::of_reference("openai/summarize_from_feedback", "comparisons");
+        let files = repository::split_files(dataset, split)?;
         let rows: Vec<(RowPlace<'_>, Row)> = context.reader.rows(&files)?;
         let is_used = |row: &Row| {
             // The reference's threshold.

@@ -98,7 +98,7 @@ fn load(
     context: &mut Context<'_>,
     make: impl Fn(&Row) -> anyhow::Result<Made> + Sync,
 ) -> anyhow::Result<Loaded> {
-    let files = locations::files(&keys.path, &keys.split)?;
+    let files = locations::files(&keys.path, keys.config.as_deref(), &keys.split)?;
     context.each(&files, |row: Row| {
         if let Some(Languages::Column(name, languages)) = &keys.languages {
             let language = optional_text(&row, name)?;

@@ -11,7 +11,7 @@ use crate::loaders::{Context, Loaded, Made};
 use crate::python;
 use crate::sample::Sample;
 use crate::source::json::Place;
-use crate::source::repository;
+use crate::source::{Dataset, repository};
 
 /// What all of them are in the statistics.
 const LABEL: &str = "QADataset";
@@ -25,14 +25,18 @@ pub(crate) fn load(name: &str, context: &mut Context<'_>) -> anyhow::Result<Load
             Ok((row.context + " " + &row.question, answer))
         }),
         "adversarial_qa" => {
-            parts("adversarial_qa", ["train", "validation"], context, |row: Squad| {
+            let dataset = Dataset::of_reference("adversarial_qa", "adversarialQA");
+            parts(dataset, ["train", "validation"], context, |row: Squad| {
                 let question = format!("{}. {} {}", row.title, row.context, row.question);
                 Ok((question, first(row.answers.text)?))
             })
         }
-        "gsm8k" => parts("gsm8k", ["train", "test"], context, |row: QuestionAnswer| {
-            Ok((row.question.into(), row.answer.into()))
-        }),
+        "gsm8k" => {
+            let dataset = Dataset::of_reference("gsm8k", "main");
+            parts(dataset, ["train", "test"], context, |row: QuestionAnswer| {
+                Ok((row.question.into(), row.answer.into()))
+            })
+        }
         "math_qa" => parts("math_qa", ["train", "validation"], context, |row: MathQa| {
             let (reasons, _) =
                 row.rationale.split_once("answer : ").unwrap_or((&row.rationale, ""));
@@ -92,12 +96,13 @@ fn ua_squad(context: &mut Context<'_>) -> anyhow::Result<Loaded> {
 }
 
 /// A dataset that brings its own validation split.
-fn parts<T: DeserializeOwned + Send>(
-    dataset: &str,
+fn parts<'n, T: DeserializeOwned + Send>(
+    dataset: impl Into<Dataset<'n>>,
     [train, val]: [&str; 2],
     context: &mut Context<'_>,
     pair: impl Fn(T) -> anyhow::Result<(String, String)> + Sync,
 ) -> anyhow::Result<Loaded> {
+    let dataset = dataset.into();
     let train = repository::split_files(dataset, train)?;
     let val = repository::split_files(dataset, val)?;
     samples(&train, context, &pair)?;

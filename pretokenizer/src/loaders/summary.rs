@@ -5,7 +5,7 @@ use serde::Deserialize;
 use crate::loaders::{Context, Loaded, Made};
 use crate::piece::Piece;
 use crate::sample::Sample;
-use crate::source::RowPlace;
+use crate::source::{Dataset, RowPlace};
 
 /// Ways to ask, appended to the text without a blank.
 const WORDINGS: &[&str] = &["{}TL;DR:", "{}Summarize this", "{}Give me the summary"];
@@ -25,9 +25,9 @@ const TABLE: &[(&str, &str, [&str; 2], Option<&str>)] = &[
 pub(crate) fn load(name: &str, context: &mut Context<'_>) -> anyhow::Result<Loaded> {
     let label = format!("SummarizationDataset ({name})");
     if name == "scitldr" {
-        lists("scitldr", "train", context)?;
+        lists("train", context)?;
         let n_train = context.samples.len() as usize;
-        lists("scitldr", "validation", context)?;
+        lists("validation", context)?;
         return Ok(Loaded::divided(label, n_train).with_wordings(WORDINGS));
     }
     let (_, dataset, columns, val) = TABLE
@@ -35,6 +35,11 @@ pub(crate) fn load(name: &str, context: &mut Context<'_>) -> anyhow::Result<Load
         .find(|(known, ..)| *known == name)
         .ok_or_else(|| anyhow::anyhow!("`{name}` is no dataset of summaries"))?;
     let mut part = |split: &str| -> anyhow::Result<usize> {
+        // The only one of the table of which the reference names a configuration.
+        let dataset = match *dataset {
+            "cnn_dailymail" => Dataset::of_reference(dataset, "3.0.0"),
+            dataset => dataset.into(),
+        };
         let files = context.files(dataset, None, split)?;
         let piece = |[text, summary]: [Option<String>; 2]| {
             let text = text.unwrap_or_default().replace("\n\n", "\n");
@@ -56,13 +61,13 @@ pub(crate) fn load(name: &str, context: &mut Context<'_>) -> anyhow::Result<Load
 }
 
 /// Rows of `scitldr`: both fields are lists of sentences.
-fn lists(dataset: &str, split: &str, context: &mut Context<'_>) -> anyhow::Result<()> {
+fn lists(split: &str, context: &mut Context<'_>) -> anyhow::Result<()> {
     #[derive(Deserialize)]
     struct Row {
         source: Vec<String>,
         target: Vec<String>,
     }
-    let files = context.files(dataset, None, split)?;
+    let files = context.files(Dataset::of_reference("scitldr", "AIC"), None, split)?;
     context.each(&files, |row: Row| {
         Ok(Made::Sample(worded(&row.source.join(" "), row.target.join(" "))))
     })

@@ -9,7 +9,7 @@ use crate::documents::Documents;
 use crate::loaders::{Context, Loaded};
 use crate::piece::Piece;
 use crate::sample::Sample;
-use crate::source::{repository, typed};
+use crate::source::{Dataset, repository, typed};
 
 #[derive(Deserialize)]
 struct Row {
@@ -36,7 +36,8 @@ pub(crate) fn load(with_context: bool, context: &mut Context<'_>) -> anyhow::Res
     let mut n_train = 0;
     for split in ["train", "validation"] {
         n_train = documents.len();
-        let files = repository::split_files("trivia_qa", split)?;
+        let config = if with_context { "rc" } else { "rc.nocontext" };
+        let files = repository::split_files(Dataset::of_reference("trivia_qa", config), split)?;
         context.reader.for_each(
             &files,
             typed(),

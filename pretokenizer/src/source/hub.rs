@@ -23,14 +23,18 @@ const INCOMPLETE: &str = ".incomplete";
 /// How often a download that is cut goes on before the run gives up.
 const RETRIES: usize = 4;
 
-/// The folder of a dataset; `is_data` says which of its files to fetch.
-pub fn folder(name: &str, is_data: impl Fn(&str) -> bool) -> anyhow::Result<PathBuf> {
+/// The folder of a dataset; `is_data` says which of its files to fetch, besides the one that describes them.
+pub fn folder(
+    name: &str,
+    is_data: impl Fn(&str) -> bool,
+    description: &str,
+) -> anyhow::Result<PathBuf> {
     if !is_name(name) {
         bail_input!("`{name}`: there is no such file or folder");
     }
     match cached(name) {
         Some(folder) => Ok(folder),
-        None => fetched(name, is_data).map_err(|error| {
+        None => fetched(name, is_data, description).map_err(|error| {
             if error.is::<cli::Interrupted>() { error } else { exit::bad_input(error) }
         }),
     }
@@ -65,7 +69,11 @@ fn variable(name: &str) -> Option<String> {
     std::env::var(name).ok().filter(|value| !value.is_empty())
 }
 
-fn fetched(name: &str, is_data: impl Fn(&str) -> bool) -> anyhow::Result<PathBuf> {
+fn fetched(
+    name: &str,
+    is_data: impl Fn(&str) -> bool,
+    description: &str,
+) -> anyhow::Result<PathBuf> {
     let hint = format!("hint: a folder `{name}` below the working directory would do instead");
     let offline = variable("HF_HUB_OFFLINE").is_some_and(|it| !["0", "false"].contains(&&*it));
     if offline {
@@ -86,9 +94,10 @@ fn fetched(name: &str, is_data: impl Fn(&str) -> bool) -> anyhow::Result<PathBuf
     let dataset = builder.build().map_err(refused)?;
     let dataset_repo = dataset.dataset(name.to_owned());
     let info = dataset_repo.info().map_err(refused)?;
-    let files: Vec<String> = info.siblings.into_iter().map(|file| file.rfilename).collect();
-    let files: Vec<String> = files.into_iter().filter(|file| is_data(file)).collect();
-    if files.is_empty() {
+    let there: Vec<String> = info.siblings.into_iter().map(|file| file.rfilename).collect();
+    let files: Vec<&String> =
+        there.iter().filter(|file| is_data(file) || *file == description).collect();
+    if files.iter().all(|file| *file == description) {
         bail_input!("the dataset `{name}` of the hub has no data files that can be read\n{hint}");
     }
     print::note(format!("fetching the dataset `{name}`: {} files", files.len()));
@@ -96,7 +105,7 @@ fn fetched(name: &str, is_data: impl Fn(&str) -> bool) -> anyhow::Result<PathBuf
     let marker = snapshot.join(INCOMPLETE);
     fs::create_dir_all(&snapshot)?;
     atomic::write(&marker, b"")?;
-    for file in &files {
+    for file in files {
         interrupt::check()?;
         fetch(&dataset, &dataset_repo, &snapshot, file).map_err(|error| match error {
             Failed::Hub(error) => refused(error).context(format!("`{file}`")),

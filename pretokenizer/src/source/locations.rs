@@ -11,10 +11,11 @@ use std::path::{Path, PathBuf};
 
 use cli::bail_input;
 
+use crate::source::configs::Dataset;
 use crate::source::repository;
 
-/// The files of all these paths, in their order.
-pub fn files(paths: &[String], split: &str) -> anyhow::Result<Vec<PathBuf>> {
+/// The files of all these paths, in their order; of datasets with several configurations those of `config`.
+pub fn files(paths: &[String], config: Option<&str>, split: &str) -> anyhow::Result<Vec<PathBuf>> {
     let mut files = Vec::new();
     for path in paths {
         let path = path.strip_prefix("hf://datasets/").unwrap_or(path);
@@ -27,7 +28,7 @@ pub fn files(paths: &[String], split: &str) -> anyhow::Result<Vec<PathBuf>> {
                 "`path: {path}`: there is no such file or folder\nhint: a path starts at the working folder; a dataset of the hub is called `org/name`"
             );
         } else {
-            files.extend(repository::split_files(path, split)?);
+            files.extend(repository::split_files(Dataset::named(path, config), split)?);
         }
     }
     Ok(files)

@@ -2,7 +2,7 @@
 //!
 //! The name is a folder below the working directory, as `datasets.load_dataset` takes it too, or a dataset of the hub
 //! ([`crate::source::hub`]). Which file belongs to which split, its name says, by the rules of `datasets` 2.14
-//! (`data_files.py`): first `data/<split>-00000-of-00001.*`, where a split may have any name; else a keyword of the split
+//! (`data_files.py`), unless its `README.md` does ([`crate::source::configs`]): first `data/<split>-00000-of-00001.*`, where a split may have any name; else a keyword of the split
 //! between separators in the path; else everything is `train`. Where files are told by keywords, their order is not simply
 //! that of their names: see `by_keywords`.
 
@@ -10,6 +10,7 @@ use std::path::{Path, PathBuf};
 
 use cli::{BadInput, bail_input};
 
+use crate::source::configs::{self, Dataset};
 use crate::source::hub;
 
 /// What a dataset's files are called.
@@ -53,8 +54,13 @@ pub fn files(name: &str, data_files: &[String]) -> anyhow::Result<Vec<PathBuf>> 
     Ok(files)
 }
 
-/// The files of one split of a dataset, sorted by name.
-pub fn split_files(name: &str, split: &str) -> anyhow::Result<Vec<PathBuf>> {
+/// The files of one split of a dataset.
+pub fn split_files<'n>(
+    dataset: impl Into<Dataset<'n>>,
+    split: &str,
+) -> anyhow::Result<Vec<PathBuf>> {
+    let dataset = dataset.into();
+    let name = dataset.name;
     let folder = folder(name)?;
     let there = list(&folder)?;
     if there.is_empty() {
@@ -62,6 +68,16 @@ pub fn split_files(name: &str, split: &str) -> anyhow::Result<Vec<PathBuf>> {
             "{name}: there are no data files in this folder\n\
              hint: fetch them with `hf download --repo-type dataset {name} --local-dir {name}`"
         );
+    }
+    if let Some(splits) = dataset.told(&folder, &there)? {
+        let Some((_, found)) = splits.iter().find(|(it, _)| it == split) else {
+            let splits: Vec<_> = splits.iter().map(|(it, _)| format!("`{it}`")).collect();
+            bail_input!(
+                "{name}: its `README.md` names no split `{split}`\nhint: there are {}",
+                splits.join(", ")
+            );
+        };
+        return Ok(found.iter().map(|file| folder.join(file)).collect());
     }
     let found = of_split(&there, split);
     if found.is_empty() {
@@ -77,6 +93,13 @@ pub fn split_files(name: &str, split: &str) -> anyhow::Result<Vec<PathBuf>> {
 pub fn all_files(name: &str) -> anyhow::Result<Vec<PathBuf>> {
     let folder = folder(name)?;
     let there = list(&folder)?;
+    if let Some(splits) = Dataset::from(name).told(&folder, &there)? {
+        return Ok(splits
+            .into_iter()
+            .flat_map(|(_, files)| files)
+            .map(|it| folder.join(it))
+            .collect());
+    }
     let mut splits: Vec<&str> = there.iter().filter_map(|file| split_of_shard(file)).collect();
     splits.sort_unstable();
     splits.dedup();
@@ -97,7 +120,7 @@ fn folder(name: &str) -> anyhow::Result<PathBuf> {
     if is_local(name) {
         return Ok(PathBuf::from(name));
     }
-    hub::folder(name, is_data)
+    hub::folder(name, is_data, configs::README)
 }
 
 /// Whether a file is called like one with data.

@@ -378,3 +378,57 @@ fn the_example_of_own_sources_is_read() {
     let expected = "`vocab_file: models/base`: there is no such file";
     assert!(outcome.err.contains(expected), "{}", outcome.err);
 }
+
+#[test]
+fn a_dataset_with_several_configurations_is_read_as_its_readme_says() {
+    let entry = |keys: &str| format!("[text: {{name: t, path: org/name, val_split: 0{keys}}}]");
+    let workplace = Workplace::with_datasets(&entry(", config: short"));
+    let readme = "---\nconfigs:\n- config_name: short\n  data_files:\n  - {split: train, path: 'short/train-*'}\n  \
+                  - {split: dev, path: 'short/validation-*'}\n- {config_name: long, data_files: 'long/*'}\n---\n# Texts\n";
+    workplace.write("org/name/README.md", readme);
+    for file in ["short/train-0", "short/train-1", "short/validation-0", "long/train-0"] {
+        workplace.write(&format!("org/name/{file}.jsonl"), format!("{{\"text\": \"{file}\"}}\n"));
+    }
+    let texts = |keys: &str| {
+        workplace.write_datasets(&entry(keys));
+        workplace.run(&["--configs", "a", "--write_json"]).ok();
+        String::from_utf8(workplace.read("out/a-train.jsonl")).expect("ASCII")
+    };
+    let expected = "{\"text\": \"short/train-0\"}\n{\"text\": \"short/train-1\"}\n";
+    assert_eq!(texts(", config: short"), expected);
+    assert_eq!(texts(", config: short, split: dev"), "{\"text\": \"short/validation-0\"}\n");
+    assert_eq!(texts(", config: long"), "{\"text\": \"long/train-0\"}\n");
+    let error = |keys: &str| {
+        workplace.write_datasets(&entry(keys));
+        let outcome = workplace.run(&["--configs", "a"]);
+        assert_eq!(outcome.code, Some(2), "{}", outcome.err);
+        outcome.err
+    };
+    expect![[r#"
+        error: configs/a.yaml:2:14: `t`: `org/name` has several configurations and no default one
+        hint: give one of them as `config`: `short`, `long`
+    "#]]
+    .assert_eq(&error(""));
+    expect![[r#"
+        error: configs/a.yaml:2:14: `t`: `config: middle`: `org/name` has no configuration of this name
+        hint: there are `short`, `long`
+    "#]].assert_eq(&error(", config: middle"));
+    expect![[r#"
+        error: configs/a.yaml:2:14: `t`: org/name: its `README.md` names no split `dev`
+        hint: there are `train`
+    "#]]
+    .assert_eq(&error(", config: long, split: dev"));
+    // A source of the reference knows which one it reads.
+    workplace.write("gsm8k/README.md", "---\nconfigs:\n- config_name: main\n  data_files:\n  - {split: train, path: main/train*}\n  - {split: test, path: main/test*}\n- {config_name: socratic, data_files: socratic/*}\n---\n");
+    for file in ["main/train", "main/test", "socratic/train", "socratic/test"] {
+        let row = json!({"question": file, "answer": "a"});
+        workplace.write(&format!("gsm8k/{file}.jsonl"), format!("{row}\n"));
+    }
+    workplace.write_datasets("[gsm8k]");
+    workplace.run(&["--configs", "a", "--write_json"]).ok();
+    for split in ["train", "val"] {
+        let texts = String::from_utf8(workplace.read(&format!("out/a-{split}.jsonl")));
+        let texts = texts.expect("ASCII");
+        assert!(texts.contains("main/") && !texts.contains("socratic"), "{texts}");
+    }
+}

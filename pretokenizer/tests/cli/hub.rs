@@ -99,10 +99,13 @@ fn answer(mut stream: TcpStream, requests: &Mutex<Vec<String>>, cuts: &AtomicUsi
             listing.len(),
         );
     }
-    if !path.ends_with("/resolve/main/train.jsonl") {
-        return send("404 Not Found", "", b"", 0);
-    }
-    let content = content();
+    let (content, etag) = match path.rsplit_once("/resolve/main/") {
+        Some((_, "train.jsonl")) => (content(), etag),
+        Some((_, "README.md")) => {
+            ("---\nconfigs:\n- {config_name: all, data_files: 'train.*'}\n---\n".into(), "0")
+        }
+        _ => return send("404 Not Found", "", b"", 0),
+    };
     let (start, end) = range.as_deref().and_then(|it| it.split_once('-')).unwrap_or(("0", ""));
     let start: usize = start.parse().expect("a number");
     let end = end.parse().map_or(content.len(), |end: usize| end + 1);
@@ -112,7 +115,7 @@ fn answer(mut stream: TcpStream, requests: &Mutex<Vec<String>>, cuts: &AtomicUsi
         content.len()
     );
     let body = &content.as_bytes()[start..end];
-    let is_cut = body.len() > 1
+    let is_cut = body.len() > 100
         && cuts.fetch_update(Ordering::SeqCst, Ordering::SeqCst, |n| n.checked_sub(1)).is_ok();
     let sent = if is_cut { &body[..body.len() / 2] } else { body };
     send("206 Partial Content", &headers, sent, body.len());
