@@ -46,7 +46,7 @@ use cli::{BadInput, Interrupted};
 use serde::de::DeserializeOwned;
 
 use crate::config::generic::{Chat, Instructions, PlainTexts};
-use crate::config::{Entry, OnError, Source, ValSplit};
+use crate::config::{Entry, FileNames, OnError, Source, ValSplit};
 use crate::documents::Documents;
 use crate::loaders::made::MadeOf;
 use crate::piece::Piece;
@@ -109,12 +109,12 @@ impl Context<'_> {
     fn files<'n>(
         &self,
         dataset: impl Into<Dataset<'n>>,
-        data_files: Option<&[String]>,
+        data_files: Option<&FileNames>,
         split: &str,
     ) -> anyhow::Result<Vec<PathBuf>> {
         let dataset = dataset.into();
         match data_files {
-            Some(data_files) => repository::files(dataset.name, data_files),
+            Some(FileNames(names)) => repository::files(dataset.name, names),
             None => repository::split_files(dataset, split),
         }
     }

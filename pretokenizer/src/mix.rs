@@ -174,7 +174,8 @@ pub fn divide(
     };
     let mut cut = Vec::new();
     let val = val.map(|mut val| {
-        if let Some(max) = mixing.max_val_set
+        // Zero is no limit, as in the reference, which asks for the truth of the number.
+        if let Some(max) = mixing.max_val_set.filter(|max| *max > 0)
             && val.indices.len() > max
         {
             let chosen = streams.numpy.choice(val.indices.len(), max);

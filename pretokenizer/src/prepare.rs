@@ -203,7 +203,7 @@ fn check_files(datamix: &Datamix) -> anyhow::Result<()> {
         let mixing = entry.source.mixing();
         let folder = Path::new(mixing.data_path.as_ref().unwrap_or(&datamix.cache_dir));
         if let Source::OasstExport(keys) = &entry.source
-            && let Some(name) = &keys.input_file_path
+            && let Some(name) = keys.input_file()
             && !folder.join(name).is_file()
         {
             bail_input!(

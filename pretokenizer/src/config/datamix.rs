@@ -136,8 +136,9 @@ impl Datamix {
                 );
             }
         }
-        // Any other word means the older format, as in the reference.
-        let is_mmap = section.dataset_impl.value().is_none_or(|it| it == "mmap");
+        datasets.iter().try_for_each(check_fraction)?;
+        // Any other word means the older format, and so does none, as in the reference.
+        let is_mmap = section.dataset_impl.value().is_some_and(|it| it == "mmap");
         let output_dir = output_dir(
             &needed(section.output_dir.value(), "output_dir")?,
             section.output_dir_suffix.value().map_or("", String::as_str),
@@ -211,13 +212,20 @@ fn check_entry(entry: &Entry) -> anyhow::Result<()> {
     if matches!(source, Source::NotSupported(_)) {
         bail_input!("{place}: the dataset `{name}` is not supported");
     }
-    if let Source::OasstExport(keys) = source
-        && let Some(top_k @ ..1) = keys.top_k
+    if let Source::Oig(keys) = source
+        && keys.no_cache == Some(true)
     {
-        bail_input!("{place}: `top_k: {top_k}` of `{name}` must be at least 1");
+        bail_input!(
+            "{place}: `no_cache: true` of `{name}` fetches `source_url` again, which this program leaves to you\nhint: replace the file in `cache_dir`, and take the key away"
+        );
     }
-    let mixing = source.mixing();
-    if let Some(fraction) = mixing.fraction
+    Ok(())
+}
+
+/// In `datasets_extra`, the key is passed over.
+fn check_fraction(entry: &Entry) -> anyhow::Result<()> {
+    let Entry { name, place, source, .. } = entry;
+    if let Some(fraction) = source.mixing().fraction
         && (fraction.is_nan() || fraction <= 0.0)
     {
         bail_input!("{place}: `fraction: {fraction}` of `{name}` must be above 0");
@@ -318,10 +326,15 @@ fn chat_template(section: &Section) -> anyhow::Result<ChatTemplate> {
     })
 }
 
-/// A path as Python's `pathlib` writes it: without `.`, repeated and trailing slashes; `..` stays.
+/// A path as Python's `pathlib` writes it: without `.`, repeated and trailing slashes; `..` stays, and so do two slashes
+/// at the beginning, to which POSIX may give a meaning.
 fn normalise(path: &str) -> String {
     let parts: Vec<&str> = path.split('/').filter(|part| !matches!(*part, "" | ".")).collect();
-    let root = if path.starts_with('/') { "/" } else { "" };
+    let root = match path.find(|c| c != '/').unwrap_or(path.len()) {
+        0 => "",
+        2 => "//",
+        _ => "/",
+    };
     match format!("{root}{}", parts.join("/")) {
         empty if empty.is_empty() => ".".to_string(),
         path => path,
@@ -401,11 +414,11 @@ mod tests {
               |                       ^"#]],
         );
         check_error(
-            "a:\n  datasets: [alpaca: {val_split: 1.0}]\n",
+            "a:\n  datasets: [alpaca: {val_split: 1.5}]\n",
             &expect![[r#"
-            mix.yaml:2:34: `1.0` is no share: expected 0.0 or more and less than 1.0
+            mix.yaml:2:34: `1.5` is no share: expected 0.0 to 1.0
               |
-            2 |   datasets: [alpaca: {val_split: 1.0}]
+            2 |   datasets: [alpaca: {val_split: 1.5}]
               |                                  ^"#]],
         );
         check_error(
@@ -440,6 +453,8 @@ mod tests {
         for (path, expected) in [
             ("./out//x/_llama2", "out/x/_llama2"),
             ("/a/./b/", "/a/b"),
+            ("//a/b", "//a/b"),
+            ("///a/b", "/a/b"),
             ("a/../b", "a/../b"),
             (".", "."),
         ] {

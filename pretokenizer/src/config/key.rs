@@ -32,6 +32,13 @@ impl<T> Key<T> {
     }
 }
 
+impl<T: Clone> Key<T> {
+    /// What an argument of the reference is: its default where the key is absent, nothing where it is null.
+    pub(crate) fn argument(key: Option<&Self>, default: Option<T>) -> Option<T> {
+        key.map_or(default, |key| key.value().cloned())
+    }
+}
+
 impl<'de, T: Deserialize<'de>> Deserialize<'de> for Key<T> {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         Ok(Option::<T>::deserialize(deserializer)?.map_or(Self::Null, Self::Set))
@@ -95,13 +102,16 @@ impl<'de> Deserialize<'de> for ValSplit {
             }
 
             fn visit_f64<E: de::Error>(self, share: f64) -> Result<ValSplit, E> {
-                if (0.0..1.0).contains(&share) {
+                if (0.0..=1.0).contains(&share) {
                     Ok(ValSplit::Fraction(share))
                 } else {
-                    let message =
-                        format!("`{share:?}` is no share: expected 0.0 or more and less than 1.0");
-                    Err(E::custom(message))
+                    Err(E::custom(format!("`{share:?}` is no share: expected 0.0 to 1.0")))
                 }
+            }
+
+            /// Python counts with truth values.
+            fn visit_bool<E: de::Error>(self, all: bool) -> Result<ValSplit, E> {
+                Ok(ValSplit::Fraction(f64::from(u8::from(all))))
             }
         }
         deserializer.deserialize_any(Number)
@@ -111,6 +121,14 @@ impl<'de> Deserialize<'de> for ValSplit {
 /// One file name or a list of them.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct FileNames(pub Vec<String>);
+
+impl FileNames {
+    /// One name.
+    #[must_use]
+    pub fn one(name: &str) -> Self {
+        Self(vec![name.to_string()])
+    }
+}
 
 /// Names of languages.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]

@@ -105,7 +105,7 @@ macro_rules! sources {
                         size: keys.size,
                         val_split: keys.val_split.clone(),
                         max_val_set: keys.max_val_set,
-                        data_path: keys.data_path.clone(),
+                        data_path: keys.data_path.clone().filter(|it| !it.is_empty()),
                     },)*
                 }
             }
@@ -119,24 +119,40 @@ macro_rules! sources {
     };
 }
 
+impl OasstExport {
+    /// The file, if one is named.
+    #[must_use]
+    pub fn input_file(&self) -> Option<&str> {
+        self.input_file_path.as_deref().filter(|it| !it.is_empty())
+    }
+}
+
 sources! {
     /// `orca-chat`.
     OrcaChat {
         /// The dataset's folder; orca-best if it is local, else orca-chat.
         hf_dataset_name: String,
-        /// Files of the folder.
-        data_files: FileNames,
-        /// How many samples of a row to use, from the first on; 1. For the schema with `samples` only.
-        rows_per_conv: usize,
+        /// Files of the folder; null: all of its train split.
+        #[serde(deserialize_with = "even_null")]
+        data_files: Key<FileNames>,
+        /// How many samples of a row to use, from the first on; 1, null: all. For the schema with `samples` only.
+        #[serde(deserialize_with = "even_null")]
+        rows_per_conv: Key<usize>,
+        /// Whether the hub is shown a token; that of `HF_TOKEN` is in any case.
+        use_auth_token: bool,
     }
     /// `bestofmegacode`.
     BestOfMegacode {
         /// The dataset's folder.
         hf_dataset_name: String,
-        /// Files of the folder.
-        data_files: FileNames,
-        /// How many samples of a row to use, from the first on; 1.
-        rows_per_conv: usize,
+        /// Files of the folder; null: all of its train split.
+        #[serde(deserialize_with = "even_null")]
+        data_files: Key<FileNames>,
+        /// How many samples of a row to use, from the first on; 1, null: all.
+        #[serde(deserialize_with = "even_null")]
+        rows_per_conv: Key<usize>,
+        /// Whether the hub is shown a token; that of `HF_TOKEN` is in any case.
+        use_auth_token: bool,
     }
     /// `oasst_export`.
     OasstExport {
@@ -159,8 +175,9 @@ sources! {
         instruction_column: String,
         /// The field with the answer.
         response_column: String,
-        /// Files of the folder.
-        data_files: FileNames,
+        /// Files of the folder; null: all of its train split.
+        #[serde(deserialize_with = "even_null")]
+        data_files: Key<FileNames>,
         /// The language; stored by the reference, and never read.
         lang: String,
         /// Rows are joined to one conversation until it has more characters than this.
@@ -170,8 +187,9 @@ sources! {
     }
     /// `dolphin-mix`.
     DolphinMix {
-        /// Files of the folder.
-        data_files: FileNames,
+        /// Files of the folder; null: all of the split.
+        #[serde(deserialize_with = "even_null")]
+        data_files: Key<FileNames>,
         /// The split to read; `train`.
         split: String,
         /// Seed of the order.
@@ -188,8 +206,9 @@ sources! {
     }
     /// Conversations whose messages are cut: `vicuna`, `wizard_evol_instruct_v2`, `soda`.
     Cut {
-        /// The most characters of a message; 32768.
-        input_max_length: usize,
+        /// The most characters of a message; 32768, null: any number.
+        #[serde(deserialize_with = "even_null")]
+        input_max_length: Key<usize>,
     }
     /// `oig_file`.
     Oig {
@@ -197,6 +216,8 @@ sources! {
         source_url: String,
         /// The folder of the file; `.cache/`.
         cache_dir: String,
+        /// Whether to fetch a file that is there again, which only the reference does.
+        no_cache: bool,
         /// At most so many conversations.
         max_count: usize,
         /// Conversations are joined until they have so many characters; 1000, null: not at all.

@@ -6,8 +6,8 @@ use anyhow::bail;
 use serde::Deserialize;
 use shards::rng::NumpyGenerator;
 
-use crate::config::FileNames;
 use crate::config::sources::DolphinMix;
+use crate::config::{FileNames, Key};
 use crate::documents::{Documents, Joined};
 use crate::loaders::{Context, Loaded};
 use crate::piece::Piece;
@@ -24,10 +24,10 @@ struct Row {
 
 /// Loads it.
 pub(crate) fn load(keys: &DolphinMix, context: &mut Context<'_>) -> anyhow::Result<Loaded> {
-    let named = keys.data_files.as_ref().map(|FileNames(names)| names.clone());
-    let named = named.unwrap_or_else(|| vec!["flan5m-alpaca-uncensored.jsonl".into()]);
+    let file = FileNames::one("flan5m-alpaca-uncensored.jsonl");
+    let named = Key::argument(keys.data_files.as_ref(), Some(file));
     let split = keys.split.as_deref().unwrap_or("train");
-    let files = context.files("ehartford/dolphin", Some(&named), split)?;
+    let files = context.files("ehartford/dolphin", named.as_ref(), split)?;
     // A row's question and answer are a sample, and an instruction is one: conversations list what they are made of.
     let pair = |row: Row| {
         let length = python::len(&row.input) + python::len(&row.output);

@@ -3,6 +3,7 @@
 use anyhow::bail;
 use serde::Deserialize;
 
+use crate::config::FileNames;
 use crate::loaders::{Context, Loaded, Made, word_filter};
 use crate::python;
 use crate::sample::Sample;
@@ -28,7 +29,7 @@ struct Line {
 /// Loads it.
 pub(crate) fn load(context: &mut Context<'_>) -> anyhow::Result<Loaded> {
     let file =
-        |name: &str| context.files("Nebulous/gpt4all_pruned", Some(&[name.to_string()]), "train");
+        |name| context.files("Nebulous/gpt4all_pruned", Some(&FileNames::one(name)), "train");
     let single = file("data_singleround_pruned_3.jsonl")?;
     let multi = file("data_multiround_pruned_3.jsonl")?;
     let made = |sample: Option<Sample>| {

@@ -3,9 +3,9 @@
 use anyhow::anyhow;
 use shards::rng::PythonRandom;
 
-use crate::config::FileNames;
 use crate::config::names::INSTRUCTION;
 use crate::config::sources::Instruction;
+use crate::config::{FileNames, Key};
 use crate::documents::{Documents, Joined};
 use crate::loaders::{Context, Loaded, word_filter};
 use crate::piece::Piece;
@@ -22,10 +22,10 @@ pub(crate) fn load(
         .iter()
         .find(|(known, ..)| *known == name)
         .ok_or_else(|| anyhow!("`{name}` is no instruction dataset"))?;
-    let named = keys.data_files.as_ref().map(|FileNames(names)| names.clone());
-    let named = named.or_else(|| file.map(|file| vec![file.to_string()]));
+    let file = file.map(FileNames::one);
+    let named = Key::argument(keys.data_files.as_ref(), file);
     let dataset = keys.dataset_path.as_deref().unwrap_or(dataset);
-    let files = context.files(dataset, named.as_deref(), "train")?;
+    let files = context.files(dataset, named.as_ref(), "train")?;
     let question = keys.instruction_column.as_deref().unwrap_or(columns[0]);
     let answer = keys.response_column.as_deref().unwrap_or(columns[1]);
     let judged = |row: [Option<String>; 2]| {

@@ -21,7 +21,7 @@ use crate::split;
 
 /// Loads the export of a file, or the dataset.
 pub(crate) fn export(keys: &OasstExport, context: &mut Context<'_>) -> anyhow::Result<Loaded> {
-    let files = match &keys.input_file_path {
+    let files = match keys.input_file() {
         Some(path) => vec![context.data_path.join(path)],
         None => {
             let dataset = keys.hf_dataset_name.as_deref().unwrap_or("OpenAssistant/oasst1");

@@ -49,11 +49,7 @@ pub(crate) fn load(keys: &Oig, context: &mut Context<'_>) -> anyhow::Result<Load
     let mut generator = TorchGenerator::new(keys.manual_seed.unwrap_or(split::DEFAULT_SEED));
     let order = generator.randperm(lengths.len());
     let shuffled = order.into_iter().map(|i| lengths[i]);
-    let mut joined = match keys.min_length {
-        None => join(shuffled, Some(1000)),
-        Some(Key::Set(min_length)) => join(shuffled, Some(min_length)),
-        Some(Key::Null | Key::Absent) => join(shuffled, None),
-    };
+    let mut joined = join(shuffled, Key::argument(keys.min_length.as_ref(), Some(1000)));
     if let Some(max_count) = keys.max_count {
         joined.truncate(max_count);
     }

@@ -2,6 +2,7 @@
 
 use serde::Deserialize;
 
+use crate::config::FileNames;
 use crate::loaders::{Context, Loaded};
 use crate::piece::Piece;
 use crate::sample::Sample;
@@ -17,7 +18,7 @@ pub(crate) fn dialogue(context: &mut Context<'_>) -> anyhow::Result<Loaded> {
         context: String,
         rots: Vec<String>,
     }
-    let files = context.files(DATASET, Some(&[FILE.to_string()]), "train")?;
+    let files = context.files(DATASET, Some(&FileNames::one(FILE)), "train")?;
     let pieces = |Row { context, rots }: Row| {
         let samples = rots.into_iter().map(|rot| Sample::alternating([context.clone(), rot]));
         Ok(samples.map(Piece::from).collect::<Vec<_>>())
@@ -39,7 +40,7 @@ pub(crate) fn explanations(context: &mut Context<'_>) -> anyhow::Result<Loaded> 
         safety_annotations: Vec<String>,
         safety_annotation_reasons: Vec<String>,
     }
-    let files = context.files(DATASET, Some(&[FILE.to_string()]), "train")?;
+    let files = context.files(DATASET, Some(&FileNames::one(FILE)), "train")?;
     context.reader.for_each(&files, typed(), Ok, |place, row: Row| {
         let said = &row.context;
         if row.safety_annotations.is_empty() || row.safety_annotation_reasons.is_empty() {

@@ -6,6 +6,7 @@ use regex::Regex;
 use serde::Deserialize;
 
 use crate::config::sources::Cut;
+use crate::config::{FileNames, Key};
 use crate::loaders::{Context, Loaded};
 use crate::python;
 use crate::sample::Sample;
@@ -41,8 +42,8 @@ pub(crate) fn load(name: &str, keys: &Cut, context: &mut Context<'_>) -> anyhow:
             "WizardEvolInstructV2",
         )
     };
-    let files = context.files(dataset, Some(&[file.to_string()]), "train")?;
-    let max_length = keys.input_max_length.unwrap_or(32_768);
+    let files = context.files(dataset, Some(&FileNames::one(file)), "train")?;
+    let max_length = Key::argument(keys.input_max_length.as_ref(), Some(32_768));
     context.reader.for_each(&files, typed(), Ok, |place, row: Row| {
         let pairs = match pairs(row.conversations, max_length, context.streams) {
             Ok(pairs) => pairs,
@@ -60,18 +61,18 @@ pub(crate) fn load(name: &str, keys: &Cut, context: &mut Context<'_>) -> anyhow:
 /// Questions and answers of a conversation; `None` if they do not pair up.
 fn pairs(
     lines: Vec<Line>,
-    max_length: usize,
+    max_length: Option<usize>,
     streams: &mut Streams,
 ) -> anyhow::Result<Option<Vec<(String, String)>>> {
     if lines.first().is_none_or(|line| line.from != "human") {
         return Ok(None);
     }
     let (mut questions, mut answers) = (Vec::new(), Vec::new());
-    let mut speaker = String::new();
+    let mut speaker: Option<String> = None;
     let mut parts: Vec<String> = Vec::new();
     let mut close = |speaker: &str, parts: &mut Vec<String>| {
         let text = std::mem::take(parts).join("\n");
-        let text = python::prefix(&text, max_length).to_string();
+        let text = max_length.map_or(&*text, |n| python::prefix(&text, n)).to_string();
         match speaker {
             "human" => questions.push(text),
             "gpt" => answers.push(text),
@@ -79,28 +80,29 @@ fn pairs(
         }
     };
     for (i, line) in lines.into_iter().enumerate() {
-        let value = match line.value.filter(|value| !value.is_empty()) {
-            Some(value) => value,
+        let says_nothing = line.value.as_ref().is_none_or(String::is_empty);
+        let value = match (line.from.as_str(), line.value) {
             // What was drawn for this conversation stays drawn.
-            None if line.from == "gpt" => return Ok(None),
-            None if line.from == "human" => (*streams.choice(&FILLERS)).to_string(),
-            None => {
+            ("gpt", _) if says_nothing => return Ok(None),
+            ("human", _) if says_nothing => (*streams.choice(&FILLERS)).to_string(),
+            (_, Some(value)) => value,
+            (from, None) => {
                 let what = format!(
-                    "field `conversations[{i}].value`: found no text of `{}`, expected one (only a `human` may say nothing)",
-                    line.from
+                    "field `conversations[{i}].value`: found null as the text of `{from}`, expected a text"
                 );
                 return Err(BadField::Wrong(what).into());
             }
         };
-        if line.from != speaker {
-            if !speaker.is_empty() {
-                close(&speaker, &mut parts);
-            }
-            speaker = line.from;
+        if speaker.as_ref() != Some(&line.from)
+            && let Some(speaker) = speaker.replace(line.from)
+        {
+            close(&speaker, &mut parts);
         }
         parts.push(python::strip(&clean(&value)).to_string());
     }
-    close(&speaker, &mut parts);
+    if let Some(speaker) = speaker {
+        close(&speaker, &mut parts);
+    }
     let paired = !questions.is_empty() && questions.len() == answers.len();
     Ok(paired.then(|| questions.into_iter().zip(answers).collect()))
 }

@@ -4,7 +4,9 @@ use std::path::PathBuf;
 
 use serde::Deserialize;
 
+use crate::config::Key;
 use crate::config::sources::Cut;
+use crate::loaders::coerced::Formatted;
 use crate::loaders::{Context, Loaded, Made};
 use crate::python;
 use crate::sample::Sample;
@@ -13,7 +15,7 @@ use crate::source::repository;
 /// `soda`: the first message also tells the scene, and who the assistant is.
 pub(crate) fn soda(keys: &Cut, context: &mut Context<'_>) -> anyhow::Result<Loaded> {
     let files = context.files("allenai/soda", None, "train")?;
-    let max_length = keys.input_max_length.unwrap_or(32_768);
+    let max_length = Key::argument(keys.input_max_length.as_ref(), Some(32_768));
     context.each(&files, |row: Scene| {
         Ok(match row.turns(max_length) {
             Some(turns) => Made::Sample(Sample::alternating(turns)),
@@ -43,14 +45,14 @@ pub(crate) fn dialogue(context: &mut Context<'_>) -> anyhow::Result<Loaded> {
 
 #[derive(Deserialize)]
 struct Scene {
-    narrative: String,
+    narrative: Formatted,
     dialogue: Vec<String>,
     speakers: Vec<String>,
 }
 
 impl Scene {
     /// The turns, if exactly two people speak in turn and the second one has the last word.
-    fn turns(self, max_length: usize) -> Option<Vec<String>> {
+    fn turns(self, max_length: Option<usize>) -> Option<Vec<String>> {
         let [first, second, ..] = &self.speakers[..] else { return None };
         let in_turn = self.speakers.iter().zip([first, second].into_iter().cycle());
         if first == second || !in_turn.into_iter().all(|(speaker, expected)| speaker == expected) {
@@ -59,10 +61,10 @@ impl Scene {
         if self.dialogue.is_empty() || self.dialogue.len() % 2 == 1 {
             return None;
         }
-        let scene = format!("{} You are {second}. ", self.narrative);
+        let scene = format!("{} You are {second}. ", self.narrative.0);
         let turns = self.dialogue.iter().enumerate().map(|(i, said)| {
             let turn = if i == 0 { scene.clone() + said } else { said.clone() };
-            python::prefix(&turn, max_length).to_string()
+            max_length.map_or(&*turn, |n| python::prefix(&turn, n)).to_string()
         });
         Some(turns.collect())
     }

@@ -30,7 +30,9 @@ pub(crate) fn load(context: &mut Context<'_>) -> anyhow::Result<Loaded> {
     let mut files = Vec::new();
     for entry in fs_err::read_dir(&folder).bad_input()? {
         let path = entry.bad_input()?.path();
-        if path.extension().is_some_and(|it| it == "jsonl") {
+        // Python's glob passes over hidden files.
+        let is_hidden = path.file_name().is_some_and(|it| it.as_encoded_bytes().starts_with(b"."));
+        if !is_hidden && path.extension().is_some_and(|it| it == "jsonl") {
             files.push(path);
         }
     }

@@ -116,6 +116,10 @@ fn a_conversation_becomes_the_same_document_in_every_schema() {
     assert_eq!(shards(entry, ORCA_BEST_JSON, orca_best("conversation")), chat);
     assert_eq!(shards(entry, ORCA_BEST_JSON, orca_best("cluster")), chat);
     assert_eq!(shards(entry, ORCA_BEST, orca_best_parquet()), chat);
+    // As a table has it that holds rows of both.
+    let with_null = String::from_utf8(orca_best("cluster")).expect("UTF-8");
+    let with_null = with_null.replace("{\"cluster\"", "{\"conversation\":null,\"cluster\"");
+    assert_eq!(shards(entry, ORCA_BEST_JSON, with_null.into_bytes()), chat);
     // A list has no `rows_per_conv`: all of its turns count.
     let all = orca_chat(&first_turns(2));
     assert_eq!(shards("orca-chat: {val_split: 0.25, rows_per_conv: 1}", ORCA_CHAT, all), chat);
@@ -182,6 +186,11 @@ fn orca_best_is_preferred_and_a_name_chooses() {
     let longer =
         "orca-chat: {hf_dataset_name: shahules786/orca-chat, data_files: orca-chat-gpt4-8k.json}";
     assert_eq!(inputs(&workplace, longer), ["shahules786/orca-chat/orca-chat-gpt4-8k.json"]);
+    // A file that only one of the two has is looked for there.
+    let longer = "orca-chat: {data_files: orca-chat-gpt4-8k.json}";
+    assert_eq!(inputs(&workplace, longer), ["shahules786/orca-chat/orca-chat-gpt4-8k.json"]);
+    let best = "orca-chat: {data_files: data/train-00000-of-00001.parquet}";
+    assert_eq!(inputs(&workplace, best), [ORCA_BEST]);
     workplace.write("me/mine/train.jsonl", orca_best("conversation"));
     let mine = "orca-chat: {hf_dataset_name: me/mine}";
     assert_eq!(inputs(&workplace, mine), ["me/mine/train.jsonl"]);

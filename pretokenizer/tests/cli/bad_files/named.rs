@@ -304,9 +304,9 @@ fn sources_of_the_reference() {
           skip: 3 kept, 1 bad row: missing field
                 row 3: bad row: missing field: field `conversations[0]`: missing field `from` | hint: the fields there are: `value`
         vicuna: a system message without text
-          stop: Aeala/ShareGPT_Vicuna_unfiltered/ShareGPT_V4.3_unfiltered_cleaned_split.json:3: field `conversations[1].value`: found no text of `system`, expected one (only a `human` may say nothing)
+          stop: Aeala/ShareGPT_Vicuna_unfiltered/ShareGPT_V4.3_unfiltered_cleaned_split.json:3: field `conversations[1].value`: found null as the text of `system`, expected a text
           skip: 3 kept, 1 bad row: wrong type
-                row 3: bad row: wrong type: field `conversations[1].value`: found no text of `system`, expected one (only a `human` may say nothing)
+                row 3: bad row: wrong type: field `conversations[1].value`: found null as the text of `system`, expected a text
         vicuna: a number for a text
           stop: Aeala/ShareGPT_Vicuna_unfiltered/ShareGPT_V4.3_unfiltered_cleaned_split.json:3: field `conversations[0].value`: found the number `7`, expected a text | hint: `on_error: skip` leaves out rows that cannot be read, and counts them
           skip: 3 kept, 1 bad row: wrong type
