@@ -4,6 +4,7 @@
 
 mod datamix_flags; // the flags that name a datamix, as the reference has them
 mod run_flags; // the flags of a run
+mod abbreviations; // beginnings of the reference's options -> the options
 mod check; // a datamix -> what `build` would make of it
 mod build; // a datamix -> a folder of shards
 mod merge; // the parts that several machines built -> one folder
@@ -11,12 +12,21 @@ mod diff; // two folders -> what differs
 mod show; // documents, token by token, and a page about a folder
 mod verify; // a folder of shards -> whether it is whole
 
+use std::ffi::OsString;
 use std::process::ExitCode;
 
 use clap::{ArgMatches, Command};
 
+/// What was typed, without the abbreviations of the reference.
+pub(crate) fn typed() -> ArgMatches {
+    let typed: Vec<OsString> = std::env::args_os().collect();
+    let takes_datamix = typed.get(1).is_some_and(|it| it == "build" || it == "check");
+    let typed = if takes_datamix { abbreviations::spelled_out(typed) } else { typed };
+    parser().get_matches_from(typed)
+}
+
 /// The whole command line.
-pub(crate) fn parser() -> Command {
+fn parser() -> Command {
     Command::new("pretokenizer")
         .about("A YAML datamix -> token shards")
         .version(env!("CARGO_PKG_VERSION"))

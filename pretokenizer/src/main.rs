@@ -5,7 +5,7 @@ mod commands; // what can be typed behind `pretokenizer`
 use std::process::ExitCode;
 
 fn main() -> ExitCode {
-    let matches = commands::parser().get_matches();
+    let matches = commands::typed();
     cli::exit::run(|| {
         cli::interrupt::listen()?;
         commands::run(&matches)

@@ -12,6 +12,9 @@ use pretokenizer::config::sections::Sections;
 /// The keys that are flags without a value.
 const SWITCHES: [&str; 2] = ["write_json", "compress"];
 
+/// The options that the reference reads before all others, and takes away then if it is told to.
+const FIRST: [&str; 3] = ["output_dir", "write_json", "compress"];
+
 /// `--configs` and `--config-dir`.
 pub(crate) fn naming() -> [Arg; 2] {
     [
@@ -43,8 +46,6 @@ pub(crate) fn overriding() -> impl Iterator<Item = Arg> {
         } else {
             set.value_name("VALUE").allow_negative_numbers(true)
         };
-        // `--out` is `--output_dir` in the reference, although it begins a longer key as well.
-        let set = if *key == "output_dir" { set.aliases(["out", "output"]) } else { set };
         [set, Arg::new(no_key).long(no_key).action(ArgAction::SetTrue).hide(true)]
     })
 }
@@ -68,14 +69,20 @@ pub(crate) fn datamix(flags: &ArgMatches) -> anyhow::Result<Datamix> {
 fn overrides(flags: &ArgMatches) -> Vec<(&'static str, Option<String>)> {
     let mut overrides = Vec::new();
     for (key, no_key, _) in OVERRIDABLE {
+        let no_key_at = flags.get_flag(no_key).then(|| flags.index_of(no_key)).flatten();
         if SWITCHES.contains(key) {
             if flags.get_flag(key) {
                 overrides.push((*key, Some("true".to_string())));
             }
         } else if let Some(value) = flags.get_one::<String>(key) {
-            overrides.push((*key, Some(value.clone())));
+            // The last one counts. Only what the reference reads before all others is taken away from any place.
+            let is_last = no_key_at < flags.index_of(key) && !FIRST.contains(key);
+            if is_last || no_key_at.is_none() {
+                overrides.push((*key, Some(value.clone())));
+                continue;
+            }
         }
-        if flags.get_flag(no_key) {
+        if no_key_at.is_some() {
             overrides.push((*key, None));
         }
     }

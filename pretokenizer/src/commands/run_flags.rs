@@ -18,8 +18,8 @@ pub(crate) fn of(command: Command) -> Command {
                 .long("max_count")
                 .alias("max-count")
                 .value_name("N")
-                .value_parser(value_parser!(u64).range(1..))
-                .help("At most so many documents in each split"),
+                .value_parser(value_parser!(u64))
+                .help("At most so many documents in each split; 0 is no limit"),
         )
         .arg(
             Arg::new("threads")
@@ -37,13 +37,14 @@ pub(crate) fn of(command: Command) -> Command {
         )
         .args(datamix_flags::overriding())
         .infer_long_args(true)
+        .args_override_self(true)
         .arg_required_else_help(true)
 }
 
 /// What is not part of the datamix.
 pub(crate) fn options(flags: &ArgMatches) -> Options {
     let cores = thread::available_parallelism().map_or(1, usize::from);
-    let max_count = flags.get_one::<u64>("max_count");
+    let max_count = flags.get_one::<u64>("max_count").filter(|n| **n > 0);
     Options {
         threads: flags.get_one::<u16>("threads").map_or(cores, |n| usize::from(*n)),
         max_count: max_count.map(|n| usize::try_from(*n).unwrap_or(usize::MAX)),
