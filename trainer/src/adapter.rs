@@ -94,7 +94,8 @@ pub fn load(folder: &Path, lora: &LoraConfig, model: &mut Model) -> Result<()> {
         weights::check(&stored, specs.iter())?;
         for unit in &model.units {
             for (spec, (piece, place)) in unit.spec.params.iter().zip(unit.pieces(&unit.master)) {
-                weights::copy_numbers(&stored, &peft_name(&spec.name), piece.in_param, &place)?;
+                let name = peft_name(&spec.name);
+                weights::copy_numbers(&stored, &name, &spec.held, piece.in_param, &place)?;
             }
         }
         Ok(())

@@ -4,6 +4,9 @@
 //! walks from the last unit to the first and asks each for the gradients of its input and of its parameters, given that
 //! of its output. This is bit-identical to one backward pass through the whole graph. With recompute only the units'
 //! inputs are kept, and a unit runs again when its turn comes: the same operations on the same numbers.
+//!
+//! Where the ranks of a tensor group share the matrices, a unit is several stretches of autograd with calls between them
+//! ([`crate::model`]); what is said above is true of each stretch then.
 
 use anyhow::{Context as _, Result};
 use tch::Tensor;
@@ -12,6 +15,7 @@ use crate::batch::MicroBatch;
 use crate::config::Recompute;
 use crate::gradients::Gradients;
 use crate::loss::{self, Objective};
+use crate::model::split::{self, Split};
 use crate::model::{Context, Rope};
 use crate::noise::Noise;
 use crate::params::Model;
@@ -31,8 +35,16 @@ pub struct Pass {
 struct Kept {
     /// The detached input; none for the embedding, which reads ids.
     input: Option<Tensor>,
-    /// The output with its graph; none if the unit runs again.
-    output: Option<Tensor>,
+    /// What it computed, with its graph; none if the unit runs again.
+    made: Option<Made>,
+}
+
+/// What a unit computed, with its graph.
+enum Made {
+    /// The output of all of it.
+    Whole(Tensor),
+    /// This rank's part of it.
+    Split(split::Made),
 }
 
 /// Runs a micro-batch forward and backward: adds the gradients of its part of the update's loss to `gradients`, and
@@ -44,6 +56,7 @@ pub fn micro_batch(
     gradients: &mut Gradients,
 ) -> Result<Tensor> {
     let rope = model.rope_of(batch);
+    let walk = Walk::new(model, batch, &rope, pass.noise);
     let (last_block, lowest) = (model.n_layers(), model.lowest_trained());
     let mut kept = Vec::with_capacity(last_block + 1);
     let mut x_btd: Option<Tensor> = None;
@@ -52,12 +65,12 @@ pub fn micro_batch(
         let input = x_btd.map(|x| x.set_requires_grad(unit > lowest));
         // Weights that are gathered for each use are overwritten before the way back.
         let again = pass.recompute.again(unit) || model.zero().shards_weights();
-        let output = {
+        let (made, output) = {
             let _no_grad = again.then(tch::no_grad_guard);
-            run(model, unit, batch, input.as_ref(), &rope, pass.noise)
+            walk.run(unit, input.as_ref(), true)?
         };
-        x_btd = Some(output.detach());
-        kept.push(Kept { input, output: (!again).then_some(output) });
+        x_btd = output;
+        kept.push(Kept { input, made: (!again).then_some(made) });
     }
     let x_btd = x_btd.context("the embedding gives an output")?;
     let head = last_block + 1;
@@ -81,18 +94,17 @@ pub fn micro_batch(
 
     let mut output_grad = from_head.x_btd;
     // Nothing below the lowest unit with something to train needs a gradient.
-    for (unit, Kept { input, output }) in kept.into_iter().enumerate().skip(lowest).rev() {
+    for (unit, Kept { input, made }) in kept.into_iter().enumerate().skip(lowest).rev() {
         model.enter(unit, unit.checked_sub(1).filter(|below| *below >= lowest))?;
-        let output =
-            output.unwrap_or_else(|| run(model, unit, batch, input.as_ref(), &rope, pass.noise));
-        let leaves = &model.units[unit].leaves;
-        let inputs: Vec<&Tensor> =
-            leaves.iter().chain(input.as_ref().filter(|_| unit > lowest)).collect();
-        let mut grads =
-            torch_ext::grad(&[output], &[&output_grad], &inputs).with_context(|| {
+        let made = match made {
+            Some(made) => made,
+            None => walk.run(unit, input.as_ref(), false)?.0,
+        };
+        let input = input.filter(|_| unit > lowest);
+        let (input_grad, grads) =
+            walk.back(unit, input.as_ref(), made, &output_grad).with_context(|| {
                 format!("the backward pass of unit `{}`", model.units[unit].spec.name)
             })?;
-        let input_grad = grads.split_off(leaves.len()).pop().flatten();
         if unit != matrix {
             gradients.open(unit)?;
         }
@@ -128,41 +140,87 @@ pub fn idle_forward(model: &Model) -> Result<()> {
 /// What goes through the last block, without gradients: what the loss of an evaluation is computed from.
 ///
 /// # Shapes
-/// -> `x_btd`
+/// -> `x_btd`, or `x_md`, of the places that this rank keeps
 pub fn forward(model: &Model, batch: &MicroBatch) -> Result<Tensor> {
     let _no_grad = tch::no_grad_guard();
     let rope = model.rope_of(batch);
+    let walk = Walk::new(model, batch, &rope, None);
     let head = model.n_layers() + 1;
     let mut x_btd = None;
     for unit in 0..head {
         model.enter(unit, Some(unit + 1))?;
-        x_btd = Some(run(model, unit, batch, x_btd.as_ref(), &rope, None));
+        x_btd = walk.run(unit, x_btd.as_ref(), true)?.1;
     }
     model.enter(head, None)?;
     x_btd.context("a model has an embedding")
 }
 
-/// One unit: the embedding, which has no input but the ids, or a block.
-fn run(
-    model: &Model,
-    unit: usize,
-    batch: &MicroBatch,
-    input: Option<&Tensor>,
-    rope: &Rope,
+/// A micro-batch on its way through the units.
+struct Walk<'a> {
+    model: &'a Model,
+    batch: &'a MicroBatch,
+    rope: &'a Rope,
     noise: Option<Noise>,
-) -> Tensor {
-    match input {
-        None => {
-            let x_btd = model.embed(&batch.tokens_bt);
-            noise.map_or(x_btd.shallow_clone(), |noise| noise.embedding(&x_btd, batch))
+    /// If matrices are shared by several ranks.
+    split: Option<Split<'a>>,
+}
+
+impl<'a> Walk<'a> {
+    fn new(model: &'a Model, batch: &'a MicroBatch, rope: &'a Rope, noise: Option<Noise>) -> Self {
+        let split = || Split::new(model, batch, rope, noise);
+        let split = model.mesh().cuts_matrices().then(split);
+        Self { model, batch, rope, noise, split }
+    }
+
+    /// Runs a unit: the embedding, which has no input but the ids, or a block. Without `output`, it may be left out.
+    fn run(
+        &self,
+        unit: usize,
+        input: Option<&Tensor>,
+        output: bool,
+    ) -> Result<(Made, Option<Tensor>)> {
+        if let Some(split) = &self.split {
+            let (made, x_md) = split.run(unit, input, output)?;
+            return Ok((Made::Split(made), x_md));
         }
-        Some(x_btd) => {
-            let context = match &batch.lengths {
-                None => Context::Rows,
-                Some(lengths) => Context::Documents(lengths),
-            };
-            let dropout = noise.map(|noise| noise.block(unit - 1, batch));
-            model.block(unit - 1, x_btd, rope, context, dropout)
+        let Self { model, batch, rope, noise, .. } = self;
+        let output = match input {
+            None => {
+                let x_btd = model.embed(&batch.tokens_bt);
+                let noisy = noise.map(|noise| noise.embedding(&x_btd, batch, None));
+                noisy.unwrap_or(x_btd)
+            }
+            Some(x_btd) => {
+                let context = match &batch.lengths {
+                    None => Context::Rows,
+                    Some(lengths) => Context::Documents(lengths),
+                };
+                let dropout = noise.map(|noise| noise.block(unit - 1, batch));
+                model.block(unit - 1, x_btd, rope, context, dropout)
+            }
+        };
+        let x_btd = output.detach();
+        Ok((Made::Whole(output), Some(x_btd)))
+    }
+
+    /// The gradients of a unit's input, if it has one, and of its parameters.
+    fn back(
+        &self,
+        unit: usize,
+        input: Option<&Tensor>,
+        made: Made,
+        output_grad: &Tensor,
+    ) -> Result<(Option<Tensor>, Vec<Option<Tensor>>)> {
+        match (made, &self.split) {
+            (Made::Split(made), Some(split)) => split.back(unit, made, output_grad),
+            (Made::Whole(output), None) => {
+                let leaves = &self.model.units[unit].leaves;
+                let inputs: Vec<&Tensor> = leaves.iter().chain(input).collect();
+                let mut grads = torch_ext::grad(&[output], &[output_grad], &inputs)?;
+                let input_grad = grads.split_off(leaves.len()).pop().flatten();
+                Ok((input_grad, grads))
+            }
+            _ => unreachable!("a walk makes what it goes back through"),
         }
     }
 }

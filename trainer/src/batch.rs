@@ -14,6 +14,7 @@ use std::ops::AddAssign;
 use tch::{Device, Tensor};
 
 use crate::config::{HeadPlaces, Normalize, RowLayout};
+use crate::fault::{Fault, planted};
 use crate::pack;
 use crate::rows::{Rows, Sample};
 
@@ -41,6 +42,33 @@ pub struct MicroBatch {
     pub documents: Vec<Part>,
     /// What went into it.
     pub counts: Counts,
+}
+
+/// A stretch of a micro-batch's places, counted through all rows: those whose hidden states a rank keeps.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Span {
+    /// How many places there are.
+    pub all: i64,
+    /// The first of the stretch.
+    pub start: i64,
+    /// How many it has. The last ones may lie behind the end: there are only zeros.
+    pub length: i64,
+}
+
+impl Span {
+    /// This stretch of what all places have.
+    ///
+    /// # Shapes
+    /// `x_nd` -> `x_md`
+    pub fn of(&self, x_nd: &Tensor) -> Tensor {
+        assert_eq!(x_nd.size()[0], self.all, "a row a place");
+        let there = (self.all - self.start).clamp(0, self.length);
+        let part = x_nd.narrow(0, self.start.min(self.all), there);
+        if there == self.length {
+            return part;
+        }
+        part.constant_pad_nd([0, 0, 0, self.length - there])
+    }
 }
 
 /// What a micro-batch has of one document.
@@ -162,7 +190,8 @@ impl Batching {
         let weight = |samples: &[Sample]| -> f64 {
             samples.iter().flat_map(|it| &it.weights).map(|&weight| f64::from(weight)).sum()
         };
-        let share = |divisor: f64| if divisor > 0.0 { 1.0 / divisor } else { 0.0 };
+        let divides = |divisor: f64| divisor > 0.0 || planted(Fault::DividedByZero);
+        let share = |divisor: f64| if divides(divisor) { 1.0 / divisor } else { 0.0 };
         match self.normalize {
             Normalize::Tokens => vec![share(weight(samples)); samples.len()],
             Normalize::MicroBatch => {
@@ -312,6 +341,14 @@ mod tests {
         assert_eq!((batch.counts.tokens, batch.counts.places, batch.counts.supervised), (3, 16, 2));
         assert_eq!(batch.counts.padding(), 1.0 - 3.0 / 16.0);
         assert_eq!(batch.counts.empty, 0);
+    }
+
+    #[test]
+    fn stretches_of_places_follow_one_another_and_end_with_zeros() {
+        let x_nd = Tensor::arange(5, (tch::Kind::Float, Device::Cpu)).view([5, 1]) + 1;
+        let part = |start| Span { all: 5, start, length: 2 }.of(&x_nd).view(-1);
+        let parts = [0, 2, 4, 6].map(|start| Vec::<f32>::try_from(part(start)).unwrap());
+        assert_eq!(parts, [[1.0, 2.0], [3.0, 4.0], [5.0, 0.0], [0.0, 0.0]]);
     }
 
     #[test]

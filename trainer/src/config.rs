@@ -132,6 +132,7 @@ impl Config {
             ("batch.sequence_length", sequence_length),
             ("loss.chunk_tokens", self.loss.chunk_tokens.unwrap_or(1)),
             ("checkpoint.keep", self.checkpoint.keep),
+            ("parallel.tensor", self.parallel.tensor),
         ] {
             positive(key, value as u64)?;
         }

@@ -50,20 +50,24 @@ pub fn evaluate(
 ) -> Result<Option<Evaluation>> {
     // The divisor of the loss is applied to whole documents afterwards; in rows, all tokens are alike.
     let batching = Batching { normalize: Normalize::Tokens, ..batcher.batching.clone() };
-    let ranks = model.ranks();
+    let (ranks, data) = (&model.mesh().world, &model.mesh().data);
     let mut found = Vec::with_capacity(documents.len());
     for window in documents.chunks(window) {
         let samples: Vec<_> = window.iter().map(|&it| batcher.rows.sample(it)).collect();
         let mut of_window = vec![Document::default(); window.len()];
         // As in training, the ranks take turns, and stop together.
-        for batches in batching.update(&samples).chunks(ranks.size()) {
+        for batches in batching.update(&samples).chunks(data.size()) {
             if ranks.any(cli::interrupt::requested())? {
                 return Ok(None);
             }
-            match batches.get(ranks.rank()).filter(|batch| batch.counts.supervised > 0) {
+            match batches.get(data.rank()).filter(|batch| batch.counts.supervised > 0) {
                 Some(batch) => count(model, batch, objective, &mut of_window)?,
                 None => idle_forward(model)?,
             }
+        }
+        // Those of a tensor group found the same.
+        if !model.mesh().tensor.leads() {
+            of_window.fill(Document::default());
         }
         found.extend(Document::of_all_ranks(ranks, &of_window)?);
     }
@@ -117,7 +121,7 @@ fn count(
     objective: Objective,
     documents: &mut [Document],
 ) -> Result<()> {
-    let losses = loss::token_losses(model, &forward(model, batch)?, batch, objective);
+    let losses = loss::token_losses(model, &forward(model, batch)?, batch, objective)?;
     let numbers = |it: &Tensor| Vec::<f64>::try_from(it.to_kind(Kind::Double));
     let found = numbers(&losses.loss_n).context("the losses of an evaluation")?;
     let correct = numbers(&losses.correct_n).context("the hits of an evaluation")?;

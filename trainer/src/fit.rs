@@ -66,6 +66,39 @@ pub(crate) fn check_new_rows(config: &Config, n_stored: i64, n_rows: i64) -> Res
     )
 }
 
+/// Ranks that share matrices have equal parts of them.
+pub(crate) fn check_tensor(config: &Config, base: &LlamaConfig) -> Result<()> {
+    let tensor = config.parallel.tensor;
+    if tensor > 1 && config.lora.is_some() {
+        bail_input!(
+            "`parallel.tensor` is {tensor}, but adapters (`lora`) are not shared by ranks\n\
+             hint: set `parallel.tensor` to 1; with `parallel.zero: 3` each rank has a part of the base"
+        );
+    }
+    let shared = [
+        ("attention heads", "num_attention_heads", base.num_attention_heads, ""),
+        ("heads of keys and values", "num_key_value_heads", base.num_key_value_heads, ""),
+        ("numbers inside the MLP", "intermediate_size", base.intermediate_size, ""),
+        (
+            "rows of vocabulary",
+            "vocab_size",
+            base.vocab_size,
+            ", or let `model.new_rows` fill the vocabulary up to a multiple",
+        ),
+    ];
+    for (what, key, found, more) in shared {
+        if i64::try_from(tensor).is_ok_and(|tensor| found % tensor == 0) {
+            continue;
+        }
+        bail_input!(
+            "`parallel.tensor` is {tensor}, but `{}` has {found} {what} (`{key}`), which so many ranks cannot share equally\n\
+             hint: set `parallel.tensor` to a divisor of {found}{more}",
+            config.model.base.display()
+        );
+    }
+    Ok(())
+}
+
 /// What the shards' manifests say of their tokens.
 pub(crate) struct Fit {
     /// What rows are filled up with.

@@ -4,6 +4,9 @@
 //! sum over the ranks begins, of which each rank gets its part, while the pass goes on with the next unit: after the last
 //! micro-batch at `zero: 0` and `1`, after every one at `2` and `3`, where no rank has room for all of them and units share
 //! buffers. At `zero: 0` the parts are brought together again, so that it gives the same bits as `1` does.
+//!
+//! These ranks are those of a data group. What the ranks of a tensor group add to the gradient of something of which each
+//! has a copy is added up last, once an update.
 
 use std::rc::Rc;
 
@@ -12,12 +15,15 @@ use tch::{Kind, Tensor};
 use torch_ext::Work;
 
 use crate::config::{Wire, Zero};
-use crate::params::Model;
-use crate::ranks::Ranks;
+use crate::fault::{Fault, planted};
+use crate::params::{Model, Share};
+use crate::ranks::{Mesh, Ranks, Summand};
 
 /// The gradients of a model.
 #[derive(Debug)]
 pub struct Gradients {
+    mesh: Mesh,
+    /// Those of the data group.
     ranks: Rc<Ranks>,
     zero: Zero,
     wire: Wire,
@@ -36,7 +42,7 @@ struct OfUnit {
     /// This rank's part of the sum over all ranks.
     part: Tensor,
     /// Of that part, what belongs to parameters, a piece each: padding is none.
-    pieces: Vec<Tensor>,
+    pieces: Vec<(Share, Tensor)>,
 }
 
 /// A buffer for a whole unit.
@@ -50,7 +56,8 @@ struct Slot {
 impl Gradients {
     /// Gradients of zero.
     pub fn zeros(model: &Model) -> Self {
-        let (ranks, zero) = (Rc::clone(model.ranks()), model.zero());
+        let (mesh, zero) = (model.mesh().clone(), model.zero());
+        let ranks = Rc::clone(&mesh.data);
         let slot_of = model.slots(zero.shards_gradients());
         let mut slots: Vec<Slot> = Vec::new();
         let mut units = Vec::new();
@@ -70,13 +77,17 @@ impl Gradients {
                 true => Tensor::zeros([length], options),
                 false => whole.narrow(0, range.start, length),
             };
-            let pieces = unit.spec.pieces(&range).into_iter();
-            let pieces = pieces
-                .map(|it| part.narrow(0, it.in_part.start, it.in_part.end - it.in_part.start));
-            let pieces = pieces.filter(|piece| piece.numel() > 0).collect();
+            let pieces = unit.spec.params.iter().zip(unit.spec.pieces(&range));
+            let pieces = pieces.map(|(spec, it)| {
+                (spec.share, part.narrow(0, it.in_part.start, it.in_part.end - it.in_part.start))
+            });
+            let mut pieces: Vec<_> = pieces.filter(|(_, piece)| piece.numel() > 0).collect();
+            if planted(Fault::PaddingCounted) {
+                pieces = vec![(Share::Rows, part.shallow_clone())];
+            }
             units.push(OfUnit { slot, views: unit.spec.views(&whole), part, pieces });
         }
-        Self { ranks, zero, wire: Wire::Fp32, units, slots, last: true }
+        Self { mesh, ranks, zero, wire: Wire::Fp32, units, slots, last: true }
     }
 
     /// In which kind of number they travel between ranks.
@@ -135,7 +146,13 @@ impl Gradients {
             return Ok(());
         }
         let numel = part.size()[0] * i64::try_from(self.ranks.size())?;
-        let whole = self.slots[*slot].whole.narrow(0, 0, numel);
+        let mut whole = self.slots[*slot].whole.narrow(0, 0, numel);
+        if planted(Fault::RoundedSum) {
+            whole.copy_(&whole.to_kind(Kind::BFloat16));
+        }
+        if planted(Fault::Mean) {
+            let _ = whole.divide_scalar_(self.ranks.size() as f64);
+        }
         let work = match self.wire {
             Wire::Fp32 if self.zero.shards_gradients() => {
                 self.ranks.reduce_scatter(&part.empty_like(), &whole)?
@@ -152,7 +169,31 @@ impl Gradients {
 
     /// Waits for all sums over ranks: from now on this rank's parts are whole.
     pub fn finish(&mut self) -> Result<()> {
+        self.settle_all()?;
+        self.sum_copies()
+    }
+
+    fn settle_all(&mut self) -> Result<()> {
         (0..self.slots.len()).try_for_each(|slot| self.settle(slot))
+    }
+
+    /// Adds up what the ranks of the tensor group have for the parameters of which each has a copy: in one call, since
+    /// all of them have the same parts of these.
+    fn sum_copies(&mut self) -> Result<()> {
+        let pieces = self.units.iter_mut().flat_map(|unit| &mut unit.pieces);
+        let pieces = pieces.filter(|(share, _)| *share == Share::Summand);
+        let mut pieces: Vec<&mut Tensor> = pieces.map(|(_, piece)| piece).collect();
+        if pieces.is_empty() || !self.mesh.cuts_matrices() || planted(Fault::NormsNotSummed) {
+            return Ok(());
+        }
+        let sum = self.mesh.sum(Summand(Tensor::cat(&pieces, 0)))?;
+        let mut start = 0;
+        for piece in &mut pieces {
+            let length = piece.size()[0];
+            piece.copy_(&sum.narrow(0, start, length));
+            start += length;
+        }
+        Ok(())
     }
 
     /// Waits for the sum of the unit that uses a slot.
@@ -174,9 +215,17 @@ impl Gradients {
         Ok(())
     }
 
-    /// The square of the L2 norm of this rank's part: over the ranks, these add up to that of all gradients.
+    /// The square of the L2 norm of this rank's part: over all ranks, these add up to that of all gradients. Of what all
+    /// ranks of a tensor group have, the first counts.
     pub fn square(&self) -> Result<f64> {
-        let pieces: Vec<&Tensor> = self.units.iter().flat_map(|unit| &unit.pieces).collect();
+        let pieces = self.units.iter().flat_map(|unit| &unit.pieces);
+        let leads = self.mesh.tensor.leads();
+        let counted = |share: Share| match share.is_copy() {
+            true => leads || planted(Fault::CopiesCounted),
+            false => leads || !planted(Fault::OthersNotCounted),
+        };
+        let pieces: Vec<&Tensor> =
+            pieces.filter(|(share, _)| counted(*share)).map(|(_, piece)| piece).collect();
         if pieces.is_empty() {
             return Ok(0.0);
         }
@@ -221,7 +270,7 @@ impl Gradients {
 impl Drop for Gradients {
     fn drop(&mut self) {
         // After an error elsewhere, sums may be on their way; the buffers must outlive them.
-        let _ = self.finish();
+        let _ = self.settle_all();
     }
 }
 

@@ -8,6 +8,7 @@
 //! depends on time or on the iteration order of a hash map, and a resumed run ends where an uninterrupted one does.
 //! Autograd lives inside one unit of the model ([`params`]); the backward pass across units is ours ([`backward`]).
 
+pub mod fault; // mistakes that tests plant, to see that tests find them
 pub mod config; // a run's YAML -> a checked type
 pub mod device; // where the model computes
 pub mod llama_config; // config.json -> the model's shape
@@ -18,6 +19,7 @@ pub mod pack; // lengths -> which documents share a row
 pub mod batch; // documents -> micro-batches of tensors, rows padded or packed
 pub mod noise; // where in a run and a model -> the noise that is added there
 pub mod loader; // the order -> micro-batches, ahead of time
+pub mod extent; // some of a tensor's numbers, in row order -> boxes of it
 pub mod ranks; // the environment -> the processes that train together, and what they decide together
 pub mod gather; // weights in parts on several ranks -> whole units, when they are needed
 pub mod params; // the model's parameters, unit by unit, in flat buffers, sharded over ranks

@@ -6,12 +6,17 @@
 //!
 //! Legend: `b` rows, `t` places, `d` hidden size, `n` places at which something is predicted, `c` those of a chunk, `v` vocabulary.
 
+mod shared;
+
 use anyhow::{Context, Result};
 use tch::{Kind, Tensor};
 
 use crate::batch::MicroBatch;
+use crate::fault::{Fault, planted};
+use crate::loss::shared::Shared;
 use crate::model::{linear, wide};
 use crate::params::Model;
+use crate::ranks::Summand;
 
 /// What is minimised, a token at a time.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -49,37 +54,46 @@ pub struct HeadGradients {
 /// Each token's loss, without gradients.
 ///
 /// # Shapes
-/// `x_btd` is what the last block gave
+/// `x_btd` is what the last block gave, or `x_md`, of the places that this rank keeps
 pub fn token_losses(
     model: &Model,
     x_btd: &Tensor,
     batch: &MicroBatch,
     objective: Objective,
-) -> TokenLosses {
+) -> Result<TokenLosses> {
     let _no_grad = tch::no_grad_guard();
-    let head_vd = head(model, objective);
-    let normed_nd = model.final_norm(&predicting(x_btd, batch));
+    let head = Head::of(model, objective);
+    let head_vd = &head.rows_vd;
+    let normed_nd = model.final_norm(&predicting(model, x_btd, batch)?);
     let (mut losses, mut correct) = (Vec::new(), Vec::new());
     for Chunk { x_cd, labels_c1, .. } in chunks(&normed_nd, batch, objective.chunk_tokens) {
-        let log_p_cv = linear(&x_cd, &head_vd).log_softmax(-1, wide(head_vd.kind()));
-        losses.push(-log_p_cv.gather(1, &labels_c1, false).squeeze_dim(1));
-        correct.push(log_p_cv.argmax(1, true).eq_tensor(&labels_c1).squeeze_dim(1));
+        let logits_cv = linear(&x_cd, head_vd);
+        let (losses_c1, correct_c1) = if model.mesh().cuts_matrices() {
+            let shared = Shared::of(&model.mesh().tensor, &logits_cv, &labels_c1, head.first)?;
+            (shared.losses_c1(), shared.correct_c1)
+        } else {
+            let log_p_cv = logits_cv.log_softmax(-1, wide(head_vd.kind()));
+            let correct_c1 = log_p_cv.argmax(1, true).eq_tensor(&labels_c1);
+            (-log_p_cv.gather(1, &labels_c1, false), correct_c1)
+        };
+        losses.push(losses_c1.squeeze_dim(1));
+        correct.push(correct_c1.squeeze_dim(1));
     }
     let joined = |parts: Vec<Tensor>, kind: Kind| match parts.as_slice() {
         [] => Tensor::zeros([0], (kind, x_btd.device())),
         parts => Tensor::cat(parts, 0),
     };
-    TokenLosses {
+    Ok(TokenLosses {
         loss_n: joined(losses, wide(head_vd.kind())),
         correct_n: joined(correct, Kind::Bool),
-    }
+    })
 }
 
 /// The loss of a micro-batch and `scale` times its gradients; that of the head's matrix is added to `head_grad_vd`, in
 /// place and in `f32`, if it is trained.
 ///
 /// # Shapes
-/// `x_btd` is what the last block gave, detached
+/// `x_btd` is what the last block gave, or `x_md`, of the places that this rank keeps; detached
 pub fn gradients(
     model: &Model,
     x_btd: &Tensor,
@@ -88,23 +102,30 @@ pub fn gradients(
     objective: Objective,
     head_grad_vd: Option<&mut Tensor>,
 ) -> Result<HeadGradients> {
-    let x_nd = predicting(x_btd, batch).set_requires_grad(true);
+    let x_nd = predicting(model, x_btd, batch)?.set_requires_grad(true);
     let normed_nd = model.final_norm(&x_nd);
-    let head_vd = head(model, objective);
+    let head = Head::of(model, objective);
+    let head_vd = &head.rows_vd;
     let mut head_grad_vd = head_grad_vd.map(|it| it.narrow(0, 0, head_vd.size()[0]));
     let mut loss = Tensor::zeros([], (Kind::Double, x_btd.device()));
     let mut normed_grads = Vec::new();
     for Chunk { x_cd, labels_c1, weights_c1 } in
         chunks(&normed_nd.detach(), batch, objective.chunk_tokens)
     {
-        let (losses_c1, grad_cv) = objective.of_logits(&linear(&x_cd, &head_vd), &labels_c1);
+        let logits_cv = linear(&x_cd, head_vd);
+        let (losses_c1, grad_cv) = if model.mesh().cuts_matrices() {
+            let shared = Shared::of(&model.mesh().tensor, &logits_cv, &labels_c1, head.first)?;
+            objective.of_shared(&shared)
+        } else {
+            objective.of_logits(&logits_cv, &labels_c1)
+        };
         let (losses_c1, grad_cv) = match &weights_c1 {
             None => (losses_c1, grad_cv),
             Some(weights_c1) => (losses_c1 * weights_c1, grad_cv * weights_c1),
         };
         loss += losses_c1.sum(Kind::Double);
         let grad_cv = grad_cv.to_kind(head_vd.kind());
-        normed_grads.push(grad_cv.matmul(&head_vd) * scale);
+        normed_grads.push(grad_cv.matmul(head_vd) * scale);
         let Some(head_grad_vd) = &mut head_grad_vd else { continue };
         let scaled_cd = x_cd * scale;
         if head_vd.kind() == head_grad_vd.kind() {
@@ -113,20 +134,25 @@ pub fn gradients(
             *head_grad_vd += grad_cv.tr().matmul(&scaled_cd);
         }
     }
-    let x_grad_btd = x_btd.zeros_like();
+    let hidden = x_nd.size()[1];
+    let n_places: i64 = batch.tokens_bt.size().iter().product();
+    let x_grad_nd = Tensor::zeros([n_places, hidden], (x_btd.kind(), x_btd.device()));
     let mut norm_grad_d = None;
     if !normed_grads.is_empty() {
         let norm = Some(model.final_norm_weight());
         let inputs: Vec<&Tensor> =
             std::iter::once(&x_nd).chain(norm.filter(|it| it.requires_grad())).collect();
-        let grads = torch_ext::grad(&[&normed_nd], &[Tensor::cat(&normed_grads, 0)], &inputs)
+        // Each rank's rows of the head give a summand. All go on with the same, so that the norm's gradient is whole.
+        let summand = Summand(Tensor::cat(&normed_grads, 0));
+        let normed_grad_nd = model.mesh().sum(summand)?;
+        let grads = torch_ext::grad(&[&normed_nd], &[normed_grad_nd], &inputs)
             .context("the final norm's backward pass")?;
         let mut grads = grads.into_iter();
-        let x_grad_nd = grads.next().flatten().context("the final norm depends on its input")?;
+        let found_nd = grads.next().flatten().context("the final norm depends on its input")?;
         norm_grad_d = grads.next().flatten();
-        let hidden = x_btd.size()[2];
-        let _ = x_grad_btd.view([-1, hidden]).index_copy_(0, &batch.places_n, &x_grad_nd);
+        let _ = x_grad_nd.shallow_clone().index_copy_(0, &batch.places_n, &found_nd);
     }
+    let x_grad_btd = model.own_places(&x_grad_nd, x_btd)?;
     Ok(HeadGradients { loss, x_btd: x_grad_btd, norm_d: norm_grad_d })
 }
 
@@ -161,14 +187,26 @@ impl Objective {
     }
 }
 
-/// The rows of the head that take part in the softmax.
-fn head(model: &Model, objective: Objective) -> Tensor {
-    model.head().detach().narrow(0, 0, objective.vocab_size)
+/// The rows of the head that this rank holds and that take part in the softmax.
+struct Head {
+    rows_vd: Tensor,
+    /// The token of the first.
+    first: i64,
+}
+
+impl Head {
+    fn of(model: &Model, objective: Objective) -> Self {
+        let held = &model.units[model.head_unit()].base_param(0).held;
+        let first = held.offset[0];
+        let with_tokens = (objective.vocab_size - first).clamp(0, held.size[0]);
+        let n_rows = if planted(Fault::RowsWithoutToken) { held.size[0] } else { with_tokens };
+        Self { rows_vd: model.head().detach().narrow(0, 0, n_rows), first }
+    }
 }
 
 /// The hidden states at the places at which something is predicted.
-fn predicting(x_btd: &Tensor, batch: &MicroBatch) -> Tensor {
-    x_btd.detach().view([-1, x_btd.size()[2]]).index_select(0, &batch.places_n)
+fn predicting(model: &Model, x_btd: &Tensor, batch: &MicroBatch) -> Result<Tensor> {
+    Ok(model.all_places(x_btd, batch)?.index_select(0, &batch.places_n))
 }
 
 /// A few places.

@@ -10,6 +10,7 @@ mod attention;
 mod cache;
 mod linear;
 mod rope;
+pub(crate) mod split;
 
 pub use cache::KvCache;
 pub use rope::Rope;

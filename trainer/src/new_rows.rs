@@ -65,14 +65,14 @@ pub fn load(folder: &Path, model: &mut Model, n_stored: i64, fill: Fill, seed: u
         weights::check(&stored, specs.iter())?;
         for unit in &model.units {
             if unit.base_params().any(&grows) {
-                unit.fill(&unit.master, |specs, places| {
-                    let mut both = specs.iter().zip(places).filter(|(spec, _)| grows(spec));
-                    both.try_for_each(|(spec, place)| fill_place(spec, place))
+                unit.fill(&unit.master, |spec, place| match grows(spec) {
+                    true => fill_place(spec, place),
+                    false => Ok(()),
                 })?;
             }
             let rest = unit.base_params().zip(unit.base_pieces()).filter(|(spec, _)| !grows(spec));
             for (spec, (piece, place)) in rest {
-                weights::copy_numbers(&stored, &spec.name, piece.in_param, &place)?;
+                weights::copy_numbers(&stored, &spec.name, &spec.held, piece.in_param, &place)?;
             }
         }
         Ok(())

@@ -5,8 +5,9 @@
 
 use tch::{Kind, Tensor};
 
-use crate::batch::MicroBatch;
+use crate::batch::{MicroBatch, Span};
 use crate::config::NoiseConfig;
+use crate::fault::{Fault, planted};
 
 /// The noise of one step.
 #[derive(Clone, Copy, Debug)]
@@ -40,6 +41,8 @@ pub struct Dropout {
     /// On what goes into an adapter.
     adapters: f64,
     seed: u64,
+    /// The places that it is applied to, if they are some of a micro-batch's only.
+    span: Option<Span>,
 }
 
 impl Noise {
@@ -66,23 +69,32 @@ impl Noise {
             (true, last) => layer as f64 / last as f64,
         };
         let seed = self.unit(1 + layer, batch);
-        Dropout { p: dropout * share, adapters: self.adapters, seed }
+        Dropout { p: dropout * share, adapters: self.adapters, seed, span: None }
     }
 
-    /// Adds the noise to the embedding's output.
+    /// Adds the noise to the embedding's output; to that of a stretch of the places, if one is given.
     ///
     /// # Shapes
-    /// `x_btd` -> `x_btd`
-    pub fn embedding(&self, x_btd: &Tensor, batch: &MicroBatch) -> Tensor {
-        let NoiseConfig { dropout, lima_dropout, neftune_alpha } = self.settings;
-        let seed = self.unit(0, batch);
-        let mut x_btd = x_btd.shallow_clone();
-        if neftune_alpha > 0.0 {
-            x_btd = &x_btd + neftune(&x_btd, neftune_alpha, seed, batch);
+    /// `x_btd` -> `x_btd`, or `x_md` -> `x_md`
+    pub fn embedding(&self, x: &Tensor, batch: &MicroBatch, span: Option<Span>) -> Tensor {
+        let mut x = x.shallow_clone();
+        let alpha = self.settings.neftune_alpha;
+        if alpha > 0.0 {
+            let noise_btd = neftune(&x, alpha, self.unit(0, batch), batch);
+            x = match span {
+                None => &x + noise_btd,
+                Some(span) => &x + span.of(&noise_btd.view([span.all, -1])),
+            };
         }
+        self.embedding_dropout(batch).within(span).apply(x, Site::Embedding)
+    }
+
+    /// The dropout on the embedding's output.
+    pub fn embedding_dropout(&self, batch: &MicroBatch) -> Dropout {
+        let NoiseConfig { dropout, lima_dropout, .. } = self.settings;
         // LIMA: no dropout below the first block.
         let p = if lima_dropout { 0.0 } else { dropout };
-        Dropout { p, adapters: 0.0, seed }.apply(x_btd, Site::Embedding)
+        Dropout { p, adapters: 0.0, seed: self.unit(0, batch), span: None }
     }
 
     fn unit(&self, unit: usize, batch: &MicroBatch) -> u64 {
@@ -91,6 +103,11 @@ impl Noise {
 }
 
 impl Dropout {
+    /// The same, applied to a stretch of the places only.
+    pub fn within(self, span: Option<Span>) -> Self {
+        Self { span, ..self }
+    }
+
     /// Sets numbers to 0 and scales the others up, so that the sum is the same in the mean.
     pub fn apply(&self, x: Tensor, site: Site) -> Tensor {
         let p = if matches!(site, Site::Adapter(_)) { self.adapters } else { self.p };
@@ -98,30 +115,41 @@ impl Dropout {
             return x;
         }
         start(self.seed, site);
-        x.dropout(p, true)
+        match self.span {
+            None => x.dropout(p, true),
+            Some(_) if planted(Fault::OwnMask) => x.dropout(p, true),
+            // Drawn for all places, so that each has the same whoever keeps it.
+            Some(span) => {
+                let ones_nd = Tensor::ones([span.all, x.size()[1]], (x.kind(), x.device()));
+                x * span.of(&ones_nd.dropout(p, true))
+            }
+        }
     }
 }
 
 /// What NEFTune (arXiv:2310.05914) adds: uniform noise whose size falls with the square root of the numbers in a document.
-fn neftune(x_btd: &Tensor, alpha: f64, seed: u64, batch: &MicroBatch) -> Tensor {
-    let (options, hidden) = ((Kind::Float, x_btd.device()), x_btd.size()[2] as f64);
+/// It is that of all places, in the kind of `x`, hidden states of any of them.
+fn neftune(x: &Tensor, alpha: f64, seed: u64, batch: &MicroBatch) -> Tensor {
+    let (device, width) = (x.device(), x.size()[x.dim() - 1]);
+    let [b, t] = batch.tokens_bt.size()[..] else { unreachable!("rows and places") };
+    let hidden = width as f64;
     let sizes: Vec<f64> = batch
         .documents
         .iter()
         .map(|document| alpha / (document.read.max(1) as f64 * hidden).sqrt())
         .collect();
-    let size_n = Tensor::from_slice(&sizes).to_kind(Kind::Float).to_device(x_btd.device());
+    let size_n = Tensor::from_slice(&sizes).to_kind(Kind::Float).to_device(device);
     let size_bt1 = match &batch.lengths {
         None => size_n.view([-1, 1, 1]),
         Some(_) => {
             let reads: Vec<i64> = batch.documents.iter().map(|it| it.read).collect();
-            let reads = Tensor::from_slice(&reads).to_device(x_btd.device());
+            let reads = Tensor::from_slice(&reads).to_device(device);
             size_n.repeat_interleave_self_tensor(&reads, 0, None).view([1, -1, 1])
         }
     };
     start(seed, Site::Neftune);
-    let noise_btd = Tensor::rand(x_btd.size(), options) * 2.0 - 1.0;
-    (noise_btd * size_bt1).to_kind(x_btd.kind())
+    let noise_btd = Tensor::rand([b, t, width], (Kind::Float, device)) * 2.0 - 1.0;
+    (noise_btd * size_bt1).to_kind(x.kind())
 }
 
 /// Seeds libtorch's generators for one draw.
@@ -183,8 +211,8 @@ mod tests {
         // numpy.linspace(0, 0.2, 5)
         assert_eq!(p(settings).map(|p| (p * 1e3).round()), [0.0, 50.0, 100.0, 150.0, 200.0]);
         let x_btd = Tensor::ones([2, 16, 8], (Kind::Float, Device::Cpu));
-        assert_eq!(noise(settings, 7).embedding(&x_btd, &batch), x_btd);
-        assert_ne!(noise(plain, 7).embedding(&x_btd, &batch), x_btd);
+        assert_eq!(noise(settings, 7).embedding(&x_btd, &batch, None), x_btd);
+        assert_ne!(noise(plain, 7).embedding(&x_btd, &batch, None), x_btd);
     }
 
     #[test]
@@ -210,7 +238,7 @@ mod tests {
             let batch = batch(layout);
             let [b, t] = batch.tokens_bt.size()[..] else { panic!("two sizes") };
             let x_btd = Tensor::zeros([b, t, 64], (Kind::Float, Device::Cpu));
-            let noisy = noise(settings, 0).embedding(&x_btd, &batch).abs().view([b * t, 64]);
+            let noisy = noise(settings, 0).embedding(&x_btd, &batch, None).abs().view([b * t, 64]);
             // alpha / sqrt(16 * 64) = 0.25, and 0.5 for the document of 4.
             let largest = |from| noisy.narrow(0, from, 4).max().double_value(&[]);
             assert!((0.2..=0.25).contains(&largest(0)), "{}", largest(0));

@@ -16,6 +16,9 @@
 //! With `bf16` compute a second flat buffer of that kind follows the master ([`Model::refresh`]). The model reads the
 //! *leaves*: one view per parameter into the compute buffer, each the leaf of its own autograd graph.
 //!
+//! With `tensor: 2` or more, the ranks of a tensor group hold a stretch of rows or of columns of each matrix, and a copy of
+//! each norm ([`Share`]); all that is said above is then about what a rank holds, and about those that hold the same.
+//!
 //! Names and shapes are Hugging Face's, letter for letter.
 
 pub mod lora;
@@ -27,10 +30,12 @@ use anyhow::Result;
 use tch::{Device, Kind, Tensor};
 
 use crate::config::{LoraConfig, Zero};
+use crate::extent::Extent;
+use crate::fault::{Fault, planted};
 use crate::gather::Gather;
 use crate::llama_config::LlamaConfig;
 use crate::params::lora::{Place, Split};
-use crate::ranks::Ranks;
+use crate::ranks::{Mesh, Ranks};
 
 /// Parameters and ranks' parts begin at multiples of this: a whole number of the widest vectors of any device, so that a
 /// number is computed by the same instructions wherever a buffer is cut.
@@ -42,6 +47,26 @@ pub const EMBEDDING: &str = "model.embed_tokens.weight";
 /// The head's, where it has a matrix of its own.
 pub const HEAD: &str = "lm_head.weight";
 
+/// How the ranks of a tensor group share a parameter.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Share {
+    /// Each has as many of the rows: some outputs of a matrix, or some of the vocabulary.
+    Rows,
+    /// Each has as many of the columns: some inputs.
+    Columns,
+    /// Each has a copy, and the whole gradient of it.
+    Copy,
+    /// Each has a copy, and a summand of its gradient: what came of its own places.
+    Summand,
+}
+
+impl Share {
+    /// Whether the ranks of a tensor group hold the same numbers.
+    pub fn is_copy(self) -> bool {
+        matches!(self, Self::Copy | Self::Summand)
+    }
+}
+
 /// One parameter: its name in a Hugging Face checkpoint, its shape, and whether weight decay applies.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ParamSpec {
@@ -49,12 +74,21 @@ pub struct ParamSpec {
     pub name: String,
     /// Its shape, outputs first for a matrix.
     pub shape: Vec<i64>,
+    /// How the ranks of a tensor group share it.
+    pub share: Share,
+    /// Which box of it this rank holds.
+    pub held: Extent,
     /// Whether weight decay applies: to every matrix, embedding and head included, and to no norm.
     pub decay: bool,
 }
 
 impl ParamSpec {
-    /// How many numbers the parameter holds.
+    fn new(name: &str, shape: &[i64], share: Share, decay: bool) -> Self {
+        let (shape, held) = (shape.to_vec(), Extent::whole(shape));
+        Self { name: name.to_owned(), shape, share, held, decay }
+    }
+
+    /// How many numbers the parameter has; this rank may hold fewer.
     pub fn numel(&self) -> i64 {
         self.shape.iter().product()
     }
@@ -72,20 +106,38 @@ pub struct UnitSpec {
 impl UnitSpec {
     fn new(
         name: impl Into<String>,
-        matrices: &[(String, [i64; 2])],
-        norms: &[(String, i64)],
+        matrices: &[(String, [i64; 2], Share)],
+        norms: &[(String, i64, Share)],
     ) -> Self {
-        let matrices = matrices.iter().map(|(name, shape)| ParamSpec {
-            name: name.clone(),
-            shape: shape.to_vec(),
-            decay: true,
-        });
-        let norms = norms.iter().map(|(name, size)| ParamSpec {
-            name: name.clone(),
-            shape: vec![*size],
-            decay: false,
-        });
+        let matrices = matrices
+            .iter()
+            .map(|(name, shape, share)| ParamSpec::new(name, shape.as_slice(), *share, true));
+        let norms =
+            norms.iter().map(|(name, size, share)| ParamSpec::new(name, &[*size], *share, false));
         Self { name: name.into(), params: matrices.chain(norms).collect() }
+    }
+
+    /// What one of several ranks of a tensor group holds of it.
+    fn of_rank(mut self, mesh: &Mesh) -> Self {
+        let number = |n| i64::try_from(n).expect("fewer ranks than 2^63");
+        let (rank, size) = (number(mesh.tensor.rank()), number(mesh.tensor.size()));
+        for param in &mut self.params {
+            let dim = match param.share {
+                Share::Rows => 0,
+                Share::Columns => 1,
+                // Where all ranks of a group have all places, each comes to the whole gradient.
+                Share::Summand if !mesh.splits_places() => {
+                    param.share = Share::Copy;
+                    continue;
+                }
+                Share::Copy | Share::Summand => continue,
+            };
+            let length = param.shape[dim] / size;
+            assert_eq!(length * size, param.shape[dim], "the ranks have equal parts");
+            param.held.offset[dim] = rank * length;
+            param.held.size[dim] = length;
+        }
+        self
     }
 
     /// How many numbers the unit's parameters have.
@@ -112,16 +164,16 @@ impl UnitSpec {
         let mut end = 0;
         let range = |param: &ParamSpec| {
             let start = align(end);
-            end = start + param.numel();
+            end = start + param.held.numel();
             start..end
         };
         self.params.iter().map(range).collect()
     }
 
-    /// Each parameter as a view of `flat`, a whole buffer, in the order of `params`.
+    /// What this rank holds of each parameter as a view of `flat`, a whole buffer, in the order of `params`.
     pub fn views(&self, flat: &Tensor) -> Vec<Tensor> {
         let view = |(param, range): (&ParamSpec, Range<i64>)| {
-            flat.narrow(0, range.start, param.numel()).view(param.shape.as_slice())
+            flat.narrow(0, range.start, param.held.numel()).view(param.held.size.as_slice())
         };
         self.params.iter().zip(self.ranges()).map(view).collect()
     }
@@ -144,7 +196,7 @@ impl UnitSpec {
 /// What a part of a unit's buffer holds of one parameter.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Piece {
-    /// Which of the parameter's numbers, in row order. An empty range where there are none.
+    /// Which of the numbers that the rank holds of the parameter, in row order. An empty range where there are none.
     pub in_param: Range<i64>,
     /// Where they lie in the part.
     pub in_part: Range<i64>,
@@ -158,10 +210,13 @@ fn align(start: i64) -> i64 {
 /// embedding's, and its unit has the norm alone.
 pub fn unit_specs(config: &LlamaConfig) -> Vec<UnitSpec> {
     let (vocab, hidden) = (config.vocab_size, config.hidden_size);
-    let matrix = |name: &str, outputs, inputs| (format!("{name}.weight"), [outputs, inputs]);
-    let norm = |name: &str| (format!("{name}.weight"), hidden);
+    let cut =
+        |name: &str, outputs, inputs, share| (format!("{name}.weight"), [outputs, inputs], share);
+    let matrix = |name: &str, outputs, inputs| cut(name, outputs, inputs, Share::Rows);
+    let norm = |name: &str| (format!("{name}.weight"), hidden, Share::Summand);
 
-    let mut units = vec![UnitSpec::new("embed", &[(EMBEDDING.to_string(), [vocab, hidden])], &[])];
+    let embedding = (EMBEDDING.to_string(), [vocab, hidden], Share::Rows);
+    let mut units = vec![UnitSpec::new("embed", &[embedding], &[])];
     units.extend((0..config.num_hidden_layers).map(|layer| {
         let q = config.num_attention_heads * config.head_dim;
         let kv = config.num_key_value_heads * config.head_dim;
@@ -173,16 +228,19 @@ pub fn unit_specs(config: &LlamaConfig) -> Vec<UnitSpec> {
                 matrix(&at("self_attn.q_proj"), q, hidden),
                 matrix(&at("self_attn.k_proj"), kv, hidden),
                 matrix(&at("self_attn.v_proj"), kv, hidden),
-                matrix(&at("self_attn.o_proj"), hidden, q),
+                cut(&at("self_attn.o_proj"), hidden, q, Share::Columns),
                 matrix(&at("mlp.gate_proj"), inner, hidden),
                 matrix(&at("mlp.up_proj"), inner, hidden),
-                matrix(&at("mlp.down_proj"), hidden, inner),
+                cut(&at("mlp.down_proj"), hidden, inner, Share::Columns),
             ],
             &[norm(&at("input_layernorm")), norm(&at("post_attention_layernorm"))],
         )
     }));
-    let own = (!config.tie_word_embeddings).then(|| (HEAD.to_string(), [vocab, hidden]));
-    units.push(UnitSpec::new("head", own.as_slice(), &[norm("model.norm")]));
+    let own =
+        (!config.tie_word_embeddings).then(|| (HEAD.to_string(), [vocab, hidden], Share::Rows));
+    // All ranks have the places that go through the final norm.
+    let (name, size, _) = norm("model.norm");
+    units.push(UnitSpec::new("head", own.as_slice(), &[(name, size, Share::Copy)]));
     units
 }
 
@@ -243,10 +301,15 @@ impl Unit {
 
     /// The parameters that the unit has in a base model, in the base's order.
     pub fn base_params(&self) -> impl Iterator<Item = &ParamSpec> + Clone {
-        self.places.iter().map(|place| match *place {
+        (0..self.places.len()).map(|number| self.base_param(number))
+    }
+
+    /// One of them.
+    pub(crate) fn base_param(&self, number: usize) -> &ParamSpec {
+        match self.places[number] {
             Place::Trained(number) => &self.spec.params[number],
             Place::Frozen(number, _) => &self.frozen.spec.params[number],
-        })
+        }
     }
 
     /// What this rank keeps of each of them: to be written when a base is loaded.
@@ -289,21 +352,25 @@ impl Unit {
         }
     }
 
-    /// Fills `flat`, which is laid out as the master is: `fill` writes into a whole buffer, of which this rank's part is
-    /// kept. Only one unit is ever whole at a time.
+    /// Fills `flat`, which is laid out as the master is: `fill` writes into a whole parameter, of which this rank's part is
+    /// kept. Only one parameter is ever whole at a time.
     pub fn fill(
         &self,
         flat: &Tensor,
-        fill: impl FnOnce(&[ParamSpec], &[Tensor]) -> Result<()>,
+        fill: impl Fn(&ParamSpec, &Tensor) -> Result<()>,
     ) -> Result<()> {
-        if self.is_whole() {
-            return fill(&self.spec.params, &self.spec.views(flat));
+        for (spec, (piece, mut place)) in self.spec.params.iter().zip(self.pieces(flat)) {
+            if piece.in_param == (0..spec.numel()) {
+                fill(spec, &place.view(spec.shape.as_slice()))?;
+                continue;
+            }
+            let whole = Tensor::zeros(&spec.shape, (flat.kind(), flat.device()));
+            fill(spec, &whole)?;
+            let _no_grad = tch::no_grad_guard();
+            let Range { start, end } = piece.in_param;
+            let held = spec.held.of(&whole).contiguous().view(-1);
+            place.copy_(&held.narrow(0, start, end - start));
         }
-        let whole = Tensor::zeros([self.padded], (flat.kind(), flat.device()));
-        fill(&self.spec.params, &self.spec.views(&whole))?;
-        let _no_grad = tch::no_grad_guard();
-        let Range { start, end } = self.range;
-        flat.shallow_clone().copy_(&whole.narrow(0, start, end - start));
         Ok(())
     }
 }
@@ -340,7 +407,7 @@ pub struct Model {
     pub config: LlamaConfig,
     /// The embedding, the blocks, the head.
     pub units: Vec<Unit>,
-    ranks: Rc<Ranks>,
+    mesh: Mesh,
     zero: Zero,
     compute: Kind,
     /// What the product of an adapter's matrices is multiplied by.
@@ -354,7 +421,7 @@ pub struct Model {
 impl Model {
     /// A model of zeros of which this process has all, to be filled by `weights::load` or `init`.
     pub fn zeros(config: LlamaConfig, compute: Kind, device: Device) -> Self {
-        Self::sharded(config, None, compute, device, &Ranks::alone(), Zero::Nothing)
+        Self::sharded(config, None, compute, device, &Mesh::alone(), Zero::Nothing)
     }
 
     /// A model of zeros, of which each rank has what `zero` leaves it; all of it is trained, or adapters are.
@@ -363,11 +430,12 @@ impl Model {
         lora: Option<&LoraConfig>,
         compute: Kind,
         device: Device,
-        ranks: &Rc<Ranks>,
+        mesh: &Mesh,
         zero: Zero,
     ) -> Self {
-        let splits = unit_specs(&config).into_iter().map(|unit| Split::of(unit, lora));
-        let splits: Vec<Split> = splits.collect();
+        let specs = unit_specs(&config).into_iter().map(|spec| spec.of_rank(mesh));
+        let splits: Vec<Split> = specs.map(|unit| Split::of(unit, lora)).collect();
+        let ranks = &mesh.data;
         let zero = if ranks.size() == 1 { Zero::Nothing } else { zero };
         let master_kind = if compute == Kind::Double { Kind::Double } else { Kind::Float };
         let n_ranks = i64::try_from(ranks.size()).expect("fewer ranks than 2^63");
@@ -406,8 +474,8 @@ impl Model {
         });
         let units = units.collect();
         let (gather, gather_frozen) = gathers;
-        let (ranks, scale) = (Rc::clone(ranks), lora.map_or(1.0, LoraConfig::scale));
-        Self { config, units, ranks, zero, compute, scale, gather, gather_frozen }
+        let (mesh, scale) = (mesh.clone(), lora.map_or(1.0, LoraConfig::scale));
+        Self { config, units, mesh, zero, compute, scale, gather, gather_frozen }
     }
 
     /// How many parameters are trained.
@@ -437,8 +505,8 @@ impl Model {
     }
 
     /// The ranks that train it.
-    pub fn ranks(&self) -> &Rc<Ranks> {
-        &self.ranks
+    pub fn mesh(&self) -> &Mesh {
+        &self.mesh
     }
 
     /// Which parts of the state are sharded over them; nothing if there is one rank.
@@ -482,7 +550,9 @@ impl Model {
         self.settle()?;
         let _no_grad = tch::no_grad_guard();
         for unit in &mut self.units {
-            if let Some(compute) = &mut unit.compute {
+            if let Some(compute) = &mut unit.compute
+                && !planted(Fault::NotRefreshed)
+            {
                 compute.copy_(&unit.master);
             }
         }
@@ -496,17 +566,23 @@ impl Model {
         (0..n_ahead).try_for_each(|unit| self.start(unit))
     }
 
-    /// This rank's part of `flat` for a unit, brought together with those of the others; `flat` itself if it is whole.
-    pub fn whole(&self, unit: usize, flat: &Tensor) -> Result<Tensor> {
+    /// Each parameter of a unit, whole: what this rank has in `flat`, a buffer laid out as the master is, brought together
+    /// with what the others have. All ranks must come here.
+    pub fn whole(&self, unit: usize, flat: &Tensor) -> Result<Vec<Tensor>> {
         let unit = &self.units[unit];
-        if unit.is_whole() {
-            return Ok(flat.shallow_clone());
+        let mut whole = flat.copy();
+        if !unit.is_whole() {
+            whole = Tensor::zeros([unit.padded], (flat.kind(), flat.device()));
+            if let Some(work) = self.mesh.data.all_gather(&whole, flat)? {
+                work.wait().map(drop)?;
+            }
         }
-        let whole = Tensor::zeros([unit.padded], (flat.kind(), flat.device()));
-        match self.ranks.all_gather(&whole, flat)? {
-            Some(work) => Ok(work.wait()?),
-            None => Ok(whole),
-        }
+        let join = |(spec, held): (&ParamSpec, Tensor)| match spec.share {
+            Share::Rows => Ok(Tensor::cat(&self.mesh.tensor.each(&held)?, 0)),
+            Share::Columns => Ok(Tensor::cat(&self.mesh.tensor.each(&held)?, 1)),
+            Share::Copy | Share::Summand => Ok(held),
+        };
+        unit.spec.params.iter().zip(unit.spec.views(&whole)).map(join).collect()
     }
 }
 
@@ -556,10 +632,8 @@ mod tests {
     use super::*;
 
     fn spec(sizes: &[(i64, bool)]) -> UnitSpec {
-        let param = |(i, &(size, decay)): (usize, &(i64, bool))| ParamSpec {
-            name: format!("p{i}"),
-            shape: vec![size],
-            decay,
+        let param = |(i, &(size, decay)): (usize, &(i64, bool))| {
+            ParamSpec::new(&format!("p{i}"), &[size], Share::Copy, decay)
         };
         UnitSpec { name: "unit".into(), params: sizes.iter().enumerate().map(param).collect() }
     }

@@ -7,9 +7,12 @@
 //! A process that trains alone is one rank of one: every operation here is then the identity, and nothing is started.
 
 mod environment;
+mod mesh;
 
 pub use environment::Place;
+pub use mesh::{Mesh, Summand};
 
+use std::cell::Cell;
 use std::ops::Range;
 use std::rc::Rc;
 use std::time::Duration;
@@ -25,6 +28,8 @@ pub struct Ranks {
     place: Place,
     others: Option<Others>,
     transcript: Rc<Transcript>,
+    /// How many meshes were made of them.
+    meshes: Cell<usize>,
 }
 
 /// How the others are reached.
@@ -32,12 +37,15 @@ pub struct Ranks {
 struct Others {
     group: ProcessGroup,
     store: Store,
+    timeout: Duration,
+    check_calls: bool,
 }
 
 impl Ranks {
     /// The only rank.
     pub fn alone() -> Rc<Self> {
-        Rc::new(Self { place: Place::alone(), others: None, transcript: Rc::default() })
+        let (place, transcript) = (Place::alone(), Rc::default());
+        Rc::new(Self { place, others: None, transcript, meshes: Cell::default() })
     }
 
     /// Meets the others, if the environment says that there are any. An operation that some rank does not join within
@@ -54,12 +62,12 @@ impl Ranks {
             if check_calls {
                 group.check_calls(&store)?;
             }
-            Ok(Others { group, store })
+            Ok(Others { group, store, timeout, check_calls })
         };
         let others = meet().with_context(|| {
             format!("rank {rank} of {size} does not find the others at {}", place.address())
         })?;
-        Ok(Rc::new(Self { place, others: Some(others), transcript }))
+        Ok(Rc::new(Self { place, others: Some(others), transcript, meshes: Cell::default() }))
     }
 
     /// This rank's number, from 0.
@@ -174,7 +182,7 @@ impl Ranks {
     /// Compares what should be the same on all ranks: names with their values. Where they differ, the rank and
     /// the names are told, on every rank alike.
     pub fn compare(&self, facts: impl FnOnce() -> Result<Vec<(String, String)>>) -> Result<()> {
-        let Some(Others { group, store }) = &self.others else { return Ok(()) };
+        let Some(Others { group, store, .. }) = &self.others else { return Ok(()) };
         let text = serde_json::to_vec(&facts()?).context("what is compared before the start")?;
         store.set(&format!("facts/{}", self.rank()), &text)?;
         // Everyone reads everyone's, so that everyone ends with the same words.

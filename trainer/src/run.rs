@@ -20,6 +20,7 @@ use crate::batch::{Batcher, Batching, Counts, MicroBatch};
 use crate::config::{Config, LoraConfig, NewRows, Precision, TooLongRule};
 use crate::device;
 use crate::evaluate::{Evaluation, evaluate};
+use crate::fault::{Fault, planted};
 use crate::fit;
 use crate::flops::ModelFlops;
 use crate::gradients::{Gradients, clip};
@@ -33,7 +34,7 @@ use crate::noise::Noise;
 use crate::optimizer::AdamW;
 use crate::order::{Order, boundaries};
 use crate::params::{Model, lora};
-use crate::ranks::Ranks;
+use crate::ranks::{Mesh, Ranks};
 use crate::rows::{Rows, TooLong};
 use crate::schedule::Schedule;
 use crate::state::TrainState;
@@ -89,8 +90,10 @@ impl Run {
     /// The same as one of several ranks.
     pub fn open_on(ranks: &Rc<Ranks>, config: Config) -> Result<Self> {
         let mut remarks = Vec::new();
+        check_ranks(ranks, &config)?;
+        let mesh = Mesh::of(ranks, config.parallel.tensor, config.parallel.sequence)?;
         let device = device::choose(config.device, &mut remarks)?;
-        check_ranks(ranks, &config, device)?;
+        check_device(ranks, device)?;
         if let Some(threads) = config.threads {
             tch::set_num_threads(i32::from(threads));
         }
@@ -101,6 +104,7 @@ impl Run {
         fit::check_length(&config, &base)?;
         fit::check_tied(&config, &base, n_stored)?;
         fit::check_new_rows(&config, n_stored, base.vocab_size)?;
+        fit::check_tensor(&config, &base)?;
         let fit = fit::check_manifests(&config, &base, &mut remarks)?;
         let learning = learning(&config)?;
         let batching = Batching {
@@ -144,7 +148,7 @@ impl Run {
             config.lora.as_ref(),
             compute_kind(config.precision),
             device,
-            ranks,
+            &mesh,
             config.parallel.zero,
         );
         match &config.model.new_rows {
@@ -193,9 +197,17 @@ impl Run {
         let mut counts = Counts::default();
         batches.iter().for_each(|batch| counts += batch.counts);
         // What follows from the loss and the norm follows from the same bits on every rank.
-        let loss = self.accumulate(&batches, counts.supervised)?;
+        let mut loss = self.accumulate(&batches, counts.supervised)?;
+        if !self.model.mesh().tensor.leads() {
+            // The ranks of a tensor group have the same loss: one of them brings it.
+            loss = 0.0;
+        }
         let passes = started.elapsed() - data;
-        let sums = self.ranks.sums(&[loss, self.gradients.square()?])?;
+        let square = self.gradients.square()?;
+        let mut sums = self.ranks.sums(&[loss, square])?;
+        if planted(Fault::OwnNorm) {
+            sums[1] = square;
+        }
         let (loss, grad_norm) = (sums[0], sums[1].sqrt());
         let lr = self.schedule.lr(self.state.updates());
         let not_finite = !grad_norm.is_finite() || !loss.is_finite();
@@ -283,7 +295,7 @@ impl Run {
     /// Sums up the gradients of an update's micro-batches over this and the other ranks, and gives this rank's part of
     /// the update's loss.
     ///
-    /// The ranks take turns: of `n`, this one takes every `n`-th micro-batch. All see what is in an update, so all know
+    /// The ranks of a data group take turns: of `n`, this one takes every `n`-th micro-batch. All see what is in an update, so all know
     /// what its loss is divided by, and whether there is nothing to learn.
     fn accumulate(&mut self, batches: &[MicroBatch], supervised: u64) -> Result<f64> {
         self.gradients.clear();
@@ -292,14 +304,17 @@ impl Run {
         let noise = Noise::of_step(*noise, adapters, self.model.n_layers(), *seed, self.state.step);
         let pass = Pass { recompute: *recompute, objective: self.objective, noise };
         let mut loss = Tensor::zeros([], (Kind::Double, self.model.device()));
-        if supervised == 0 {
+        if supervised == 0 && !planted(Fault::DividedByZero) {
             return Ok(0.0);
         }
-        let n_rounds = batches.len().div_ceil(self.ranks.size());
-        for (round, batches) in batches.chunks(self.ranks.size()).enumerate() {
+        let data = Rc::clone(&self.model.mesh().data);
+        let n_rounds = batches.len().div_ceil(data.size());
+        for (round, batches) in batches.chunks(data.size()).enumerate() {
             self.gradients.begin(round + 1 == n_rounds);
-            let ours = batches.get(self.ranks.rank());
-            match ours.filter(|batch| batch.counts.supervised > 0) {
+            let ours = batches.get(data.rank());
+            let teaches =
+                |batch: &&MicroBatch| batch.counts.supervised > 0 || planted(Fault::DividedByZero);
+            match ours.filter(teaches) {
                 Some(batch) => {
                     loss += backward::micro_batch(&self.model, batch, pass, &mut self.gradients)?;
                 }
@@ -307,6 +322,9 @@ impl Run {
             }
         }
         self.gradients.finish()?;
+        if planted(Fault::DividedTwice) {
+            self.gradients.scale(1.0 / n_rounds as f64)?;
+        }
         Ok(loss.double_value(&[]))
     }
 }
@@ -412,23 +430,41 @@ pub fn compute_kind(precision: Precision) -> Kind {
 }
 
 /// What ranks and configuration can have against each other.
-fn check_ranks(ranks: &Ranks, config: &Config, device: Device) -> Result<()> {
+fn check_ranks(ranks: &Ranks, config: &Config) -> Result<()> {
     let (size, micro_batches) = (ranks.size(), config.micro_batches());
-    if size == 1 {
-        return Ok(());
-    }
-    if device.is_cuda() {
+    let tensor = config.parallel.tensor;
+    if !size.is_multiple_of(tensor) {
+        let hint = match size {
+            1 => format!("start so many with `trainer launch --nproc {tensor} -- train ...`"),
+            _ => format!("start a multiple of {tensor} ranks, or lower `parallel.tensor`"),
+        };
         bail_input!(
-            "{size} ranks cannot compute on GPUs: what connects GPUs, NCCL, is not built in\n\
-             hint: train with one process, or on the CPU with `device: cpu`"
+            "`parallel.tensor` is {tensor}, which does not divide the number of ranks, {size}\nhint: {hint}"
         );
     }
-    if size > micro_batches {
+    let takes_turns = size / tensor;
+    if takes_turns > micro_batches {
+        let what = match tensor {
+            1 => format!("{size} ranks"),
+            _ => format!("{takes_turns} groups of {tensor} ranks"),
+        };
         bail_input!(
-            "there are {size} ranks, but an update has {micro_batches} micro-batches (`batch.global` {} by \
+            "there are {what}, but an update has {micro_batches} micro-batches (`batch.global` {} by \
              `batch.micro` {})\nhint: start fewer ranks, or lower `batch.micro`",
             config.batch.global,
             config.batch.micro
+        );
+    }
+    Ok(())
+}
+
+/// What several ranks can compute on.
+fn check_device(ranks: &Ranks, device: Device) -> Result<()> {
+    let size = ranks.size();
+    if size > 1 && device.is_cuda() {
+        bail_input!(
+            "{size} ranks cannot compute on GPUs: what connects GPUs, NCCL, is not built in\n\
+             hint: train with one process, or on the CPU with `device: cpu`"
         );
     }
     Ok(())

@@ -115,7 +115,7 @@ impl Saver {
         assert!(self.saving.is_none(), "one checkpoint at a time");
         let begun = Instant::now();
         // What came of ranks that went apart must not be saved over a good checkpoint.
-        self.ranks.check_transcript()?;
+        model.mesh().check_transcripts()?;
         let target = checkpoint::path(&self.out, step);
         let bytes = checkpoint::bytes(model.numel());
         let lead = self.ranks.lead(|| {

@@ -4,7 +4,6 @@
 //! (where it begins, how large it is) in the bytes of a file. Whatever is asked for, [`Stored::region`] reads only the
 //! pages that hold it; nothing is held in memory but what is given back.
 
-pub mod extent;
 mod pickle;
 mod torch_file;
 
@@ -21,7 +20,7 @@ use safetensors::tensor::{Dtype, SafeTensors};
 use serde::Deserialize;
 use tch::{Device, Kind, Tensor};
 
-use crate::stored::extent::extents;
+use crate::extent::Extent;
 
 /// The one file of a small model.
 pub const SINGLE: &str = "model.safetensors";
@@ -264,10 +263,10 @@ impl Stored {
         self.region(name, &offset, &size)
     }
 
-    /// A copy of some of a tensor's numbers in row order, flat.
-    pub fn numbers(&self, name: &str, numbers: Range<i64>) -> Result<Tensor> {
-        let shape = self.shape(name).with_context(|| format!("`{name}` is missing"))?;
-        let boxes: Vec<Tensor> = extents(shape, numbers)
+    /// A copy of some of the numbers of a box of a tensor, in the box's row order, flat.
+    pub fn numbers(&self, name: &str, held: &Extent, numbers: Range<i64>) -> Result<Tensor> {
+        let boxes: Vec<Tensor> = held
+            .stretch(numbers)
             .iter()
             .map(|it| Ok(self.region(name, &it.offset, &it.size)?.view(-1)))
             .collect::<Result<_>>()?;

@@ -72,6 +72,7 @@ pub fn train(
     print::note(describe(&run));
     let logbook = ranks.lead(|| Logbook::open(out, &run.config, run.state.step))?;
     let first = run.state.step;
+    let sent = run.model.mesh().bytes_sent();
     let mut training = Training {
         run,
         out,
@@ -81,6 +82,7 @@ pub fn train(
         newest,
         validation: None,
         seconds: Default::default(),
+        sent,
         not_finite: Row::default(),
         interrupted: false,
     };
@@ -110,6 +112,8 @@ struct Training<'a> {
     validation: Option<Evaluation>,
     /// How long the steps took, and how much of that they waited for their documents.
     seconds: (Duration, Duration),
+    /// The bytes that this rank had sent to others before the first of them.
+    sent: u64,
     /// The steps up to now whose loss or gradient was not finite.
     not_finite: Row,
     /// Whether a signal has asked any of the ranks to stop.
@@ -334,6 +338,11 @@ impl Training<'_> {
         if all > 0.0 {
             print::note(format!("waiting for data: {:.2} % of the time", 100.0 * waited / all));
         }
+        let sent = self.run.model.mesh().bytes_sent() - self.sent;
+        if sent > 0 && state.step > first {
+            let a_step = saver::shown(sent / (state.step - first));
+            print::note(format!("sent to other ranks: {a_step} a step from each"));
+        }
         print::note(format!("metrics: {}", metrics::path(self.out).display()));
         print::note(format!("checkpoint: {newest}"));
         Ok(())
@@ -390,9 +399,11 @@ fn describe(run: &Run) -> String {
         Precision::Bf16 => "bf16",
         Precision::Fp64 => "fp64",
     };
-    let ranks = match (run.ranks.size(), u8::from(run.model.zero())) {
+    let zero = u8::from(run.model.zero());
+    let ranks = match (run.ranks.size(), run.model.mesh().tensor.size()) {
         (1, _) => String::new(),
-        (size, zero) => format!(", {size} ranks at ZeRO {zero}"),
+        (size, 1) => format!(", {size} ranks at ZeRO {zero}"),
+        (size, tensor) => format!(", {size} ranks, {tensor} a matrix, at ZeRO {zero}"),
     };
     format!(
         "training {parameters} parameters on {device} in {precision}: {} steps of {} documents, {} at a time{ranks}",

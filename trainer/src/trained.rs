@@ -15,7 +15,7 @@ use crate::hf_tokenizer;
 use crate::llama_config::LlamaConfig;
 use crate::origin;
 use crate::params::Model;
-use crate::ranks::Ranks;
+use crate::ranks::Mesh;
 use crate::weights;
 
 /// A trained model on disk.
@@ -56,7 +56,7 @@ impl Trained {
     pub fn model(&self, device: Device) -> Result<Model> {
         let (stored, _) = checkpoint::open_weights(&self.checkpoint)?;
         let lora = self.run_config.lora.as_ref();
-        let (alone, config) = (Ranks::alone(), self.config.clone());
+        let (alone, config) = (Mesh::alone(), self.config.clone());
         let mut model = Model::sharded(config, lora, Kind::Float, device, &alone, Zero::Nothing);
         if lora.is_some() {
             self.check_base()?;

@@ -15,6 +15,8 @@ use shards::atomic::{self, AtomicFile};
 use shards::hash::{FileHash, HashingWriter};
 use tch::{Kind, Tensor};
 
+use crate::extent::Extent;
+use crate::fault::{Fault, planted};
 use crate::params::{EMBEDDING, HEAD, Model, ParamSpec, Unit};
 use crate::stored::{INDEX, SINGLE, Stored};
 
@@ -25,7 +27,7 @@ pub fn load(folder: &Path, model: &mut Model) -> Result<()> {
         check(&stored, model.units.iter().flat_map(Unit::base_params))?;
         for unit in &model.units {
             for (spec, (piece, place)) in unit.base_params().zip(unit.base_pieces()) {
-                copy_numbers(&stored, &spec.name, piece.in_param, &place)?;
+                copy_numbers(&stored, &spec.name, &spec.held, piece.in_param, &place)?;
             }
         }
         Ok(())
@@ -41,7 +43,7 @@ pub fn load_frozen(folder: &Path, model: &mut Model) -> Result<()> {
         for unit in &model.units {
             for (spec, (piece, place)) in unit.frozen_params().iter().zip(unit.frozen_pieces()) {
                 check_shape(&stored, spec)?;
-                copy_numbers(&stored, &spec.name, piece.in_param, &place)?;
+                copy_numbers(&stored, &spec.name, &spec.held, piece.in_param, &place)?;
             }
         }
         Ok(())
@@ -84,25 +86,31 @@ pub fn fill_units<'a>(
     check(stored, model.units.iter().flat_map(|unit| &unit.spec.params))?;
     for (number, unit) in model.units.iter().enumerate() {
         for (spec, (piece, place)) in unit.spec.params.iter().zip(unit.pieces(flat(number))) {
-            copy_numbers(stored, &spec.name, piece.in_param, &place)?;
+            copy_numbers(stored, &spec.name, &spec.held, piece.in_param, &place)?;
         }
     }
     Ok(())
 }
 
-/// Copies some of a stored tensor's numbers, in row order, into a flat place; numbers that are none are refused.
+/// Copies some of the numbers of a box of a stored tensor, in the box's row order, into a flat place; numbers that are none
+/// are refused.
 pub fn copy_numbers(
     stored: &Stored,
     name: &str,
+    held: &Extent,
     numbers: Range<i64>,
     place: &Tensor,
 ) -> Result<()> {
     let _no_grad = tch::no_grad_guard();
     let first = numbers.start;
+    let mut held = held.clone();
+    if planted(Fault::FirstPart) {
+        held.offset.iter_mut().skip(1).for_each(|column| *column = 0);
+    }
     for start in numbers.clone().step_by(NUMBERS_AT_A_TIME) {
         let end = (start + NUMBERS_AT_A_TIME as i64).min(numbers.end);
         let mut part = place.narrow(0, start - first, end - start);
-        part.copy_(&stored.numbers(name, start..end)?);
+        part.copy_(&stored.numbers(name, &held, start..end)?);
         check_finite(name, &part)?;
     }
     Ok(())

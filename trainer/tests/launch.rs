@@ -15,7 +15,11 @@ use hosts::Hosts;
 use launched::{kill, ranks_of};
 use tch::Kind;
 use tiny_run::{TinyRun, fails, succeeds};
-use trainer::checkpoint;
+use trainer::checkpoint::{self, About, Keep};
+use trainer::config::Config;
+use trainer::ranks::Ranks;
+use trainer::run::Run;
+use trainer::saver::Saver;
 
 /// Nothing here takes longer, on a busy machine either.
 const LIMIT: Duration = Duration::from_secs(120);
@@ -125,6 +129,60 @@ fn ranks_make_the_run_that_one_process_makes_and_go_on_in_any_number() {
     succeeds(&mut launch(&run, 3, &[], "moved", &three));
     let difference = off(&run, 8, "alone", "moved");
     assert!(difference < 1e-4, "{difference}");
+}
+
+/// Writes a run's checkpoint once more, as one rank would have.
+fn save_as_one_rank(run: &TinyRun, step: u64, from: &str, to: &str) {
+    let at = |key: &str, path: &str| format!("{key}={}", run.path(path).display());
+    let settings = [at("model.base", "base"), at("data.train", "shards/tiny-train")];
+    let config = Config::read(&run.path("train.yaml"), &settings).expect("a configuration");
+    let Run { config, mut model, mut optimizer, .. } = Run::open(config).expect("a sound run");
+    let saved = checkpoint_of(run, from, step);
+    let record = checkpoint::open(&saved).expect("whole");
+    checkpoint::load(&saved, &record, &mut model, &mut optimizer.moments).expect("read");
+    let mut saver = Saver::open(&Ranks::alone(), &run.path(to), 1, model.numel(), 0).expect("room");
+    let about = About {
+        model: model.config.clone(),
+        state: record.state(),
+        config: serde_json::to_value(config).expect("JSON"),
+        origin: record.origin().clone(),
+    };
+    let keep = Keep { last: 1, every: None, best: None };
+    saver.save(&model, &mut optimizer, step, || Ok(about), keep).expect("begun");
+    saver.finish().expect("saved");
+    fs::copy(run.path(from).join("config.yaml"), run.path(to).join("config.yaml")).expect("copied");
+}
+
+#[test]
+fn ranks_that_share_matrices_save_resume_and_export_what_one_rank_does() {
+    let run = TinyRun::new(6, "precision: fp32\n");
+    let micro = ["--set", "batch.micro=2"];
+    let mesh = [&micro[..], &["--set", "parallel.tensor=2"]].concat();
+    succeeds(&mut run.train("alone", &micro));
+    let output = succeeds(&mut launch(&run, 4, &[], "whole", &mesh));
+    assert!(said(&output).contains("4 ranks, 2 a matrix, at ZeRO 1"), "{}", said(&output));
+    let difference = off(&run, 6, "alone", "whole");
+    assert!(difference < 1e-4, "{difference}");
+
+    // Stopped and resumed it is the same to the bit; and one rank goes on from it too.
+    let stop = [&mesh[..], &["--stop-after", "3"]].concat();
+    succeeds(&mut launch(&run, 4, &[], "parts", &stop));
+    succeeds(&mut launch(&run, 4, &[], "parts", &mesh));
+    check_same(&run, 6, "whole", "parts");
+    succeeds(&mut launch(&run, 2, &[], "moved", &stop));
+    succeeds(&mut run.train("moved", &micro));
+    let difference = off(&run, 6, "alone", "moved");
+    assert!(difference < 1e-4, "{difference}");
+
+    // The same weights are exported as the same bytes, in however many pieces they lie.
+    save_as_one_rank(&run, 6, "whole", "in one piece");
+    assert_eq!(off(&run, 6, "whole", "in one piece"), 0.0);
+    let exported = ["whole", "in one piece"].map(|from| {
+        let out = format!("export of {from}");
+        succeeds(run.command("export").args([from, "--out", &out]));
+        ["model.safetensors", "config.json"].map(|name| run.bytes(format!("{out}/{name}")))
+    });
+    assert_eq!(exported[0], exported[1]);
 }
 
 #[test]

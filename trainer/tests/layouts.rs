@@ -6,112 +6,29 @@
 #[path = "../../crates/torch-ext/tests/ranks/mod.rs"]
 mod ranks;
 
+#[path = "golden_run/compared.rs"]
+mod compared;
 mod golden_run;
 
-use std::collections::BTreeMap;
 use std::path::Path;
 use std::rc::Rc;
 
+use compared::{alone, compare, config, make, off, square_of_ones};
 use golden_run::join;
-use tch::{Device, Kind, Tensor};
-use trainer::config::{Config, Zero};
-use trainer::gradients::Gradients;
-use trainer::llama_config::LlamaConfig;
-use trainer::params::Model;
-use trainer::ranks::Ranks;
+use tch::Kind;
+use trainer::config::Zero;
+use trainer::ranks::{Mesh, Ranks};
 use trainer::run::Run;
 
 const STAGES: [&str; 4] =
     ["parallel.zero=0", "parallel.zero=1", "parallel.zero=2", "parallel.zero=3"];
 
-/// The golden model on documents of which some teach nothing and one teaches much more than the others.
-fn config(settings: &[&str]) -> Config {
-    let folder = tempfile::tempdir().expect("a temporary folder").keep();
-    let prefix = folder.join("docs-train");
-    let documents = (0..12).map(|i| {
-        let length = if i == 5 { 60 } else { 6 + i };
-        (length, if i % 4 == 0 { length } else { 3 })
-    });
-    golden_run::write_documents(&prefix, documents);
-    let lines =
-        "steps: 3\noptimizer: {lr: 0.01, eps: 1.0e-4, weight_decay: 0.1}\nprecision: fp64\n";
-    golden_run::config(&prefix, &folder.join("run.yaml"), lines, settings)
-}
-
-/// Gradients and masters by name, brought together from all ranks.
-fn by_name(run: &Run) -> BTreeMap<String, Tensor> {
-    let mut found = BTreeMap::new();
-    for (number, unit) in run.model.units.iter().enumerate() {
-        for (what, flat) in
-            [("gradient of", run.gradients().of_master(number)), ("weight of", &unit.master)]
-        {
-            let whole = run.model.whole(number, flat).expect("all ranks come").copy();
-            for (param, view) in unit.spec.params.iter().zip(unit.spec.views(&whole)) {
-                found.insert(format!("{what} {}", param.name), view);
-            }
-        }
-    }
-    found
-}
-
-#[derive(Debug)]
-struct Made {
-    losses: Vec<f64>,
-    norms: Vec<f64>,
-    documents: Vec<Vec<usize>>,
-    tensors: Vec<BTreeMap<String, Tensor>>,
-}
-
-/// Three steps.
-fn make(ranks: &Rc<Ranks>, settings: &[&str]) -> Made {
-    let mut run = Run::open_on(ranks, config(settings)).expect("a sound run");
-    let mut made = Made { losses: vec![], norms: vec![], documents: vec![], tensors: vec![] };
-    for _ in 0..3 {
-        let step = run.step().expect("a step");
-        assert!(!step.skipped);
-        made.losses.push(step.loss);
-        made.norms.push(step.grad_norm);
-        made.documents.push(step.first_documents);
-        made.tensors.push(by_name(&run));
-    }
-    made
-}
-
-/// The largest difference of two runs in any number.
-fn off(one: &Made, other: &Made) -> (f64, String) {
-    assert_eq!(one.documents, other.documents);
-    let mut off = (0.0, String::new());
-    let mut see = |difference: f64, name: String| {
-        if difference > off.0 || difference.is_nan() {
-            off = (difference, name);
-        }
-    };
-    for (step, (one, other)) in one.losses.iter().zip(&other.losses).enumerate() {
-        see((one - other).abs(), format!("loss of step {step}"));
-    }
-    for (step, (one, other)) in one.norms.iter().zip(&other.norms).enumerate() {
-        see((one - other).abs(), format!("norm of step {step}"));
-    }
-    for (step, (one, other)) in one.tensors.iter().zip(&other.tensors).enumerate() {
-        assert!(one.keys().eq(other.keys()));
-        for (name, tensor) in one {
-            let difference = (tensor - &other[name]).abs().max().double_value(&[]);
-            see(difference, format!("{name} after step {step}"));
-        }
-    }
-    off
-}
-
 /// Compares all stages of ZeRO under these settings with one rank.
 #[track_caller]
 fn check(ranks: &Rc<Ranks>, settings: &[&str], tolerance: f64) {
-    let alone = ranks.leads().then(|| make(&Ranks::alone(), settings));
+    let alone = alone(ranks, settings);
     for stage in STAGES {
-        let made = make(ranks, &[settings, &[stage]].concat());
-        if let Some(alone) = &alone {
-            let (off, name) = off(alone, &made);
-            assert!(off <= tolerance, "{settings:?} {stage}: {name} is off by {off:e}");
-        }
+        compare(ranks, alone.as_ref(), settings, &[stage], tolerance);
     }
 }
 
@@ -186,24 +103,9 @@ fn stages_of_zero_are_equal_to_the_last_bit_and_so_are_two_runs() {
 fn the_norm_counts_every_parameter_once_and_no_padding() {
     ranks::run(3, |place| {
         let ranks = join(place);
-        let golden = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/golden/llama");
         for zero in [Zero::Nothing, Zero::State, Zero::Gradients, Zero::Weights] {
-            let shape = LlamaConfig::read(&golden).expect("a Llama");
-            let model = Model::sharded(shape, None, Kind::Double, Device::Cpu, &ranks, zero);
-            let mut gradients = Gradients::zeros(&model);
-            gradients.begin(true);
-            for (number, unit) in model.units.iter().enumerate() {
-                gradients.open(number).expect("nothing is on its way");
-                let whole = gradients.parameter(number, 0);
-                let _ = whole.as_strided([unit.padded()], [1], 0).fill_(1e30);
-                for parameter in 0..unit.spec.params.len() {
-                    let _ = gradients.parameter(number, parameter).fill_(1.0 / 3.0);
-                }
-                gradients.close(number).expect("all ranks come");
-            }
-            gradients.finish().expect("all ranks come");
-            let square = ranks.sums(&[gradients.square().expect("a norm")]).expect("all come")[0];
-            let expected = model.numel() as f64;
+            let mesh = Mesh::of(&ranks, 1, true).expect("a mesh");
+            let (square, expected) = square_of_ones(&mesh, zero);
             assert!((square / expected - 1.0).abs() < 1e-14, "{zero:?}: {square} for {expected}");
         }
     });

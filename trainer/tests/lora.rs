@@ -25,7 +25,7 @@ use trainer::loss::Objective;
 use trainer::noise::Noise;
 use trainer::optimizer::AdamW;
 use trainer::params::Model;
-use trainer::ranks::Ranks;
+use trainer::ranks::{Mesh, Ranks};
 use trainer::rows::Sample;
 use trainer::run::Run;
 use trainer::weights;
@@ -47,7 +47,7 @@ fn model(case: &str, kind: Kind) -> Model {
     let lora = adapter::read_config(&folder).expect("an adapter of peft's");
     let base = golden("llama");
     let config = LlamaConfig::read(&base).expect("the golden model has a config");
-    let alone = Ranks::alone();
+    let alone = Mesh::alone();
     let mut model = Model::sharded(config, Some(&lora), kind, Device::Cpu, &alone, Zero::Nothing);
     weights::load(&base, &mut model).expect("the golden model has weights");
     adapter::load(&folder, &lora, &mut model).expect("the adapter fits");
@@ -239,9 +239,8 @@ fn make(ranks: &Rc<Ranks>, lora: &str, settings: &[&str]) -> (BTreeMap<String, T
     let losses = (0..3).map(|_| run.step().expect("a step").loss).collect();
     let mut found = BTreeMap::new();
     for (number, unit) in run.model.units.iter().enumerate() {
-        let whole = run.model.whole(number, &unit.master).expect("all ranks come").copy();
-        let views = unit.spec.views(&whole).into_iter();
-        found.extend(unit.spec.params.iter().map(|it| it.name.clone()).zip(views));
+        let whole = run.model.whole(number, &unit.master).expect("all ranks come");
+        found.extend(unit.spec.params.iter().map(|it| it.name.clone()).zip(whole));
     }
     (found, losses)
 }
@@ -280,7 +279,8 @@ fn what_is_frozen_is_kept_once_in_the_compute_kind_and_a_part_of_it_at_zero_3() 
         let lora = LoraConfig::default();
         let of = |zero| {
             let shape = LlamaConfig::read(&golden("llama")).expect("a Llama");
-            Model::sharded(shape, Some(&lora), Kind::BFloat16, Device::Cpu, &ranks, zero)
+            let mesh = Mesh::of(&ranks, 1, true).expect("a mesh");
+            Model::sharded(shape, Some(&lora), Kind::BFloat16, Device::Cpu, &mesh, zero)
         };
         let kept = |model: &Model| -> usize {
             let frozen = |unit: &trainer::params::Unit| {

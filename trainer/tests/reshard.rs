@@ -16,11 +16,14 @@ use golden_run::join;
 use tch::Tensor;
 use trainer::checkpoint::{self, About, Keep, Origin, Staged, part};
 use trainer::config::Config;
+use trainer::params::ParamSpec;
 use trainer::ranks::Ranks;
 use trainer::run::Run;
 use trainer::saver::Saver;
 
-const WORLDS: [usize; 3] = [1, 2, 4];
+/// So many ranks, of which so many share each matrix, at these stages of ZeRO.
+const WORLDS: [(usize, &[(usize, u8)]); 3] =
+    [(1, &[(1, 0)]), (2, &[(1, 0), (1, 3), (2, 0)]), (4, &[(1, 1), (2, 0), (2, 3)])];
 
 /// A place that all processes of a test know: the one that started them cleans it up.
 fn folder(test: &str) -> PathBuf {
@@ -42,14 +45,9 @@ fn config(folder: &Path, settings: &[&str]) -> Config {
     golden_run::config(&prefix, &path, lines, settings)
 }
 
-/// The stages that there are with so many ranks.
-fn stages(world: usize) -> std::ops::Range<u8> {
-    if world == 1 { 0..1 } else { 0..4 }
-}
-
-fn open(ranks: &Rc<Ranks>, folder: &Path, zero: u8) -> Run {
-    let zero = format!("parallel.zero={zero}");
-    Run::open_on(ranks, config(folder, &[&zero])).expect("a sound run")
+fn open(ranks: &Rc<Ranks>, folder: &Path, tensor: usize, zero: u8) -> Run {
+    let (tensor, zero) = (format!("parallel.tensor={tensor}"), format!("parallel.zero={zero}"));
+    Run::open_on(ranks, config(folder, &[&tensor, &zero])).expect("a sound run")
 }
 
 fn about(run: &Run) -> About {
@@ -60,7 +58,7 @@ fn about(run: &Run) -> About {
 
 const KEEP: Keep = Keep { last: 9, every: None, best: None };
 
-/// Some of a parameter's numbers: whether masters or which moments, the name, and where they begin.
+/// Some of what a rank holds of a parameter: whether masters or which moments, the name, and where it begins.
 type Stretch = (usize, String, i64);
 
 /// Every master and moment of this rank's part.
@@ -89,9 +87,11 @@ fn check_state(run: &Run, path: &Path, what: &str) {
         let pieces = unit.pieces(&unit.master);
         assert!(pieces.iter().any(|(_, values)| values.numel() > 0) || !unit.is_whole());
     }
+    let specs = || run.model.units.iter().flat_map(|unit| &unit.spec.params);
     for ((kind, name, start), values) in state(run) {
-        let whole = stored[kind].tensor(&name).expect("there").view(-1);
-        let expected = whole.narrow(0, start, values.size()[0]);
+        let held = &specs().find(|spec| spec.name == name).expect("there").held;
+        let whole = stored[kind].tensor(&name).expect("there");
+        let expected = held.of(&whole).contiguous().view(-1).narrow(0, start, values.size()[0]);
         assert_eq!(expected, values, "{what}: {kind} {name} from {start}");
     }
 }
@@ -101,12 +101,12 @@ fn every_layout_goes_on_from_the_checkpoint_of_every_other() {
     let folder = folder("reshard");
     config(&folder, &[]);
     // Two steps, saved by each layout, and two more.
-    for world in WORLDS {
+    for (world, layouts) in WORLDS {
         ranks::run(world, |place| {
             let ranks = join(place);
-            for zero in stages(world) {
-                let mut run = open(&ranks, &folder, zero);
-                let out = folder.join(format!("saved-{world}-{zero}"));
+            for &(tensor, zero) in layouts {
+                let mut run = open(&ranks, &folder, tensor, zero);
+                let out = folder.join(format!("saved-{world}-{tensor}-{zero}"));
                 let mut saver = Saver::open(&ranks, &out, 1, run.model.numel(), 0).expect("room");
                 for _ in 0..2 {
                     run.step().expect("a step");
@@ -125,28 +125,33 @@ fn every_layout_goes_on_from_the_checkpoint_of_every_other() {
         });
     }
     if std::env::var_os("TEST_RANK").is_none() {
-        let parts = |world, zero| {
-            let saved = checkpoint::path(&folder.join(format!("saved-{world}-{zero}")), 2);
+        let parts = |world, tensor, zero| {
+            let saved = checkpoint::path(&folder.join(format!("saved-{world}-{tensor}-{zero}")), 2);
             fs::read_dir(saved).expect("a checkpoint").count()
         };
         // Three files a rank, `config.json` and `checkpoint.json`; at stage 0 too, ranks share the work.
-        for (world, zero) in [(1, 0), (2, 0), (2, 3), (4, 1)] {
-            assert_eq!(parts(world, zero), 3 * world + 2);
+        for (world, layouts) in WORLDS {
+            for &(tensor, zero) in layouts {
+                assert_eq!(parts(world, tensor, zero), 3 * world + 2);
+            }
         }
     }
-    for world in WORLDS {
+    let saved = || {
+        let named = |(world, layouts): (usize, &'static [(usize, u8)])| {
+            layouts.iter().map(move |(tensor, zero)| format!("saved-{world}-{tensor}-{zero}"))
+        };
+        WORLDS.into_iter().flat_map(named)
+    };
+    for (world, layouts) in WORLDS {
         ranks::run(world, |place| {
             let ranks = join(place);
-            for (saved_world, saved_zero) in
-                WORLDS.into_iter().flat_map(|world| stages(world).map(move |zero| (world, zero)))
-            {
-                let out = folder.join(format!("saved-{saved_world}-{saved_zero}"));
+            for saved in saved() {
+                let out = folder.join(&saved);
                 let path = checkpoint::path(&out, 2);
                 let losses = fs::read_to_string(out.join("losses")).expect("written before");
-                for zero in stages(world) {
-                    let what =
-                        format!("{world} ranks at {zero} from {saved_world} ranks at {saved_zero}");
-                    let mut run = open(&ranks, &folder, zero);
+                for &(tensor, zero) in layouts {
+                    let what = format!("{world} ranks, tensor {tensor}, zero {zero}, from {saved}");
+                    let mut run = open(&ranks, &folder, tensor, zero);
                     let record = checkpoint::open_on(&ranks, &path).expect("whole");
                     let Run { model, optimizer, .. } = &mut run;
                     let bytes = checkpoint::load(&path, &record, model, &mut optimizer.moments)
@@ -155,10 +160,15 @@ fn every_layout_goes_on_from_the_checkpoint_of_every_other() {
                     // Each rank reads the numbers that it keeps, and no other: masters and two moments of four bytes.
                     let ours = state(&run).values().map(Tensor::numel).sum::<usize>() as u64;
                     assert_eq!(bytes, 4 * ours, "{what}");
-                    let all = 3 * run.model.numel().cast_unsigned();
                     let read = ranks.counts(&[ours]).expect("all ranks come")[0];
-                    let copies = if zero == 0 { world as u64 } else { 1 };
-                    assert_eq!(read, all * copies, "{what}");
+                    // Those that see other documents have copies of everything without ZeRO, those that share matrices of norms.
+                    let of_all = if zero == 0 { world / tensor } else { 1 };
+                    let times = |spec: &ParamSpec| {
+                        let copies = if spec.share.is_copy() { tensor } else { 1 };
+                        3 * spec.numel().cast_unsigned() * (copies * of_all) as u64
+                    };
+                    let params = run.model.units.iter().flat_map(|unit| &unit.spec.params);
+                    assert_eq!(read, params.map(times).sum::<u64>(), "{what}");
                     check_state(&run, &path, &what);
                     for expected in losses.split(' ') {
                         let expected: f64 = expected.parse().expect("a loss");
@@ -183,14 +193,14 @@ fn what_is_written_during_two_steps_is_what_there_was_before_them() {
     config(&folder, &[]);
     let ranks = Ranks::alone();
     let losses = |run: &mut Run| [run.step(), run.step()].map(|step| step.expect("a step").loss);
-    let mut undisturbed = open(&ranks, &folder, 0);
+    let mut undisturbed = open(&ranks, &folder, 1, 0);
     undisturbed.step().expect("a step");
     let expected_losses = losses(&mut undisturbed);
 
     let largest =
         3 * 4 * undisturbed.model.units.iter().map(|it| it.padded()).max().expect("units");
     for room in [0, largest.cast_unsigned(), u64::MAX] {
-        let mut run = open(&ranks, &folder, 0);
+        let mut run = open(&ranks, &folder, 1, 0);
         run.step().expect("a step");
         let (about, expected) = (about(&run), state(&run));
         let (layout, buffers) = part::share(&run.model, &run.optimizer.moments);
@@ -209,7 +219,7 @@ fn what_is_written_during_two_steps_is_what_there_was_before_them() {
         assert_eq!(held_up > Duration::from_millis(100), room != u64::MAX, "{held_up:?}");
         staged.commit(&target, about, vec![part]).expect("a checkpoint");
         let changed = state(&run);
-        let mut again = open(&ranks, &folder, 0);
+        let mut again = open(&ranks, &folder, 1, 0);
         let record = checkpoint::open(&target).expect("whole");
         let Run { model, optimizer, .. } = &mut again;
         checkpoint::load(&target, &record, model, &mut optimizer.moments).expect("read");

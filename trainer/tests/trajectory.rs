@@ -170,7 +170,8 @@ fn of_update(model: &Model, batches: &[MicroBatch], objective: Objective) -> (Ve
     let mut gradients = Gradients::zeros(model);
     for batch in batches {
         let found =
-            loss::token_losses(model, &forward(model, batch).expect("a pass"), batch, objective);
+            loss::token_losses(model, &forward(model, batch).expect("a pass"), batch, objective)
+                .expect("losses");
         let parts: Vec<i64> = batch
             .documents
             .iter()

@@ -13,9 +13,10 @@ use shards::hash::FileHash;
 use tch::Kind;
 
 use crate::checkpoint::record::{KINDS, Place, Places, part_file};
-use crate::params::{Model, Moments};
+use crate::extent::Extent;
+use crate::fault::{Fault, planted};
+use crate::params::{Model, Moments, ParamSpec, Piece};
 use crate::snapshot::{Buffers, Snapshot};
-use crate::stored::extent::{Extent, extents};
 use crate::weights::FileWriter;
 
 /// How many numbers are hashed and written at a time: few enough to be in the CPU's cache when they are needed again.
@@ -34,6 +35,8 @@ pub struct Layout {
 struct Stretch {
     name: String,
     shape: Vec<i64>,
+    /// Which box of the parameter the rank holds, and which of the box's numbers these are.
+    held: Extent,
     in_param: Range<i64>,
     start: i64,
 }
@@ -50,20 +53,28 @@ pub struct Part {
 
 /// What this rank writes of a model's masters and moments, and the buffers that it lies in.
 pub fn share(model: &Model, moments: &[Moments]) -> (Layout, Vec<Buffers>) {
-    let (part, parts) = (model.ranks().rank(), model.ranks().size());
+    let mesh = model.mesh();
+    let (part, parts) = (mesh.world.rank(), mesh.world.size());
     let mut layout = Layout { part, parts, units: Vec::new() };
     let mut buffers = Vec::new();
     for (unit, moments) in model.units.iter().zip(moments) {
-        let range = model.ranks().part(unit.padded());
+        let range = mesh.data.part(unit.padded());
         let pieces = unit.spec.params.iter().zip(unit.spec.pieces(&range));
-        let pieces = pieces.filter(|(_, piece)| !piece.in_param.is_empty());
-        let stretch = |(spec, piece): (&crate::params::ParamSpec, crate::params::Piece)| Stretch {
+        // Of what all ranks of a tensor group have, the first writes one.
+        let writes = |spec: &ParamSpec| mesh.tensor.leads() || !spec.share.is_copy();
+        let pieces = pieces.filter(|(spec, piece)| !piece.in_param.is_empty() && writes(spec));
+        let stretch = |(spec, piece): (&ParamSpec, Piece)| Stretch {
             name: spec.name.clone(),
             shape: spec.shape.clone(),
+            held: spec.held.clone(),
             in_param: piece.in_param,
             start: piece.in_part.start,
         };
-        layout.units.push(pieces.map(stretch).collect());
+        let mut stretches: Vec<Stretch> = pieces.map(stretch).collect();
+        if planted(Fault::FirstBox) {
+            stretches.iter_mut().for_each(|it| it.held.offset.fill(0));
+        }
+        layout.units.push(stretches);
         let ours = [&unit.master, &moments.exp_avg, &moments.exp_avg_sq].map(|flat| {
             let start = if unit.is_whole() { range.start } else { 0 };
             flat.detach().narrow(0, start, range.end - range.start)
@@ -79,11 +90,11 @@ impl Layout {
         let mut tensors: BTreeMap<String, Places> = BTreeMap::new();
         let mut keys = Vec::new();
         for stretch in self.units.iter().flatten() {
-            let Stretch { name, shape, in_param, .. } = stretch;
+            let Stretch { name, shape, held, in_param, .. } = stretch;
             let places = tensors
                 .entry(name.clone())
                 .or_insert_with(|| Places { shape: shape.clone(), boxes: Vec::new() });
-            for extent in extents(shape, in_param.clone()) {
+            for extent in held.stretch(in_param.clone()) {
                 keys.push((extent.key(name, shape), extent.size.clone()));
                 let Extent { offset, size } = extent;
                 places.boxes.push(Place { offset, size, part: self.part });

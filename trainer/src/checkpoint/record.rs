@@ -9,8 +9,8 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use shards::hash::FileHash;
 
+use crate::extent::Extent;
 use crate::state::TrainState;
-use crate::stored::extent::Extent;
 
 /// The version that this program writes and reads.
 pub(crate) const VERSION: u32 = 2;

@@ -23,7 +23,12 @@ pub enum Precision {
 #[derive(Clone, Debug, PartialEq, Deserialize, Serialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct ParallelConfig {
-    /// What is sharded over the ranks, in place of each of them having all of it.
+    /// How many ranks share each matrix of the model; these see the same documents. The others have copies.
+    pub tensor: usize,
+    /// Whether ranks that share matrices also share the places of a sequence where those are independent: less memory for
+    /// activations, and as much to send.
+    pub sequence: bool,
+    /// What is sharded over the ranks that see different documents, in place of each of them having all of it.
     pub zero: Zero,
     /// In which kind of number gradients travel between ranks. They are added up in fp32 in any case.
     pub reduce: Wire,
@@ -35,7 +40,14 @@ pub struct ParallelConfig {
 
 impl Default for ParallelConfig {
     fn default() -> Self {
-        Self { zero: Zero::default(), reduce: Wire::default(), timeout: 600, check_calls: false }
+        Self {
+            tensor: 1,
+            sequence: true,
+            zero: Zero::default(),
+            reduce: Wire::default(),
+            timeout: 600,
+            check_calls: false,
+        }
     }
 }
 

@@ -6,7 +6,7 @@ use crate::llama_config::LlamaConfig;
 use crate::model::linear::Linear;
 use crate::model::{Context, Rope};
 
-/// How the hidden states are cut into heads.
+/// How the hidden states are cut into a rank's heads.
 #[derive(Debug)]
 pub(crate) struct Shape {
     heads: i64,
@@ -21,6 +21,13 @@ impl Shape {
             kv_heads: config.num_key_value_heads,
             head_dim: config.head_dim,
         }
+    }
+
+    /// That of one of several ranks which share the heads.
+    pub(crate) fn of_one(config: &LlamaConfig, ranks: usize) -> Self {
+        let ranks = i64::try_from(ranks).expect("fewer ranks than 2^63");
+        let Self { heads, kv_heads, head_dim } = Self::of(config);
+        Self { heads: heads / ranks, kv_heads: kv_heads / ranks, head_dim }
     }
 }
 

@@ -8,7 +8,7 @@ use anyhow::Result;
 use tch::{Device, Kind, Tensor};
 
 use crate::config::LoraConfig;
-use crate::params::{Model, ParamSpec, UnitSpec};
+use crate::params::{Model, ParamSpec, Share, UnitSpec};
 
 /// Ends the names of the two small matrices.
 pub const A: &str = ".lora_A.weight";
@@ -52,10 +52,8 @@ impl Split {
             let adapter = lora.targets(module).then_some(trained.params.len());
             if adapter.is_some() {
                 let r = i64::from(lora.r);
-                let matrix = |end, shape: [i64; 2]| ParamSpec {
-                    name: format!("{name}{end}"),
-                    shape: shape.to_vec(),
-                    decay: true,
+                let matrix = |end, shape: [i64; 2]| {
+                    ParamSpec::new(&format!("{name}{end}"), &shape, Share::Copy, true)
                 };
                 trained.params.push(matrix(A, [r, param.shape[1]]));
                 trained.params.push(matrix(B, [param.shape[0], r]));

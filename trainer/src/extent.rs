@@ -1,11 +1,13 @@
 //! Some of a tensor's numbers, in row order -> boxes of it.
 //!
-//! A rank keeps some stretch of a parameter's numbers in row order. In a file it is written as boxes, which every other
-//! layout can cut again: the rest of a row that it begins in, whole rows, and the start of the row that it ends in.
+//! A rank holds a box of a parameter, often all of it, and keeps some stretch of the box's numbers in row order. In a file
+//! that is written as boxes, which every other layout can cut again: the rest of a row that it begins in, whole rows, and
+//! the start of the row that it ends in.
 
 use std::ops::Range;
 
 use serde::{Deserialize, Serialize};
+use tch::Tensor;
 
 /// A box of a tensor: where it begins, and how large it is.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize)]
@@ -26,6 +28,23 @@ impl Extent {
     /// How many numbers it has.
     pub fn numel(&self) -> i64 {
         self.size.iter().product()
+    }
+
+    /// This box of a whole tensor, as a view.
+    pub fn of(&self, whole: &Tensor) -> Tensor {
+        let dims = (0_i64..).zip(self.offset.iter().zip(&self.size));
+        dims.fold(whole.shallow_clone(), |view, (dim, (&offset, &size))| {
+            view.narrow(dim, offset, size)
+        })
+    }
+
+    /// The boxes of a stretch of its numbers, in its row order; see [`extents`].
+    pub fn stretch(&self, numbers: Range<i64>) -> Vec<Self> {
+        let mut boxes = extents(&self.size, numbers);
+        for found in &mut boxes {
+            found.offset.iter_mut().zip(&self.offset).for_each(|(at, offset)| *at += offset);
+        }
+        boxes
     }
 
     /// What it is called in a file: the tensor's name, and the range of each dimension where it is not the whole.
@@ -87,6 +106,17 @@ mod tests {
         check(&[4, 5], 6..9, &["w[1:2,1:4]"]);
         check(&[4, 5], 8..11, &["w[1:2,3:5]", "w[2:3,0:1]"]);
         check(&[4, 5], 3..3, &[]);
+    }
+
+    #[test]
+    fn a_stretch_of_a_box_lies_where_the_box_does() {
+        // Columns 2 to 4 of the last three rows of four.
+        let held = Extent { offset: vec![1, 2], size: vec![3, 2] };
+        let boxes: Vec<String> = held.stretch(1..6).iter().map(|it| it.key("w", &[4, 5])).collect();
+        assert_eq!(boxes, ["w[1:2,3:4]", "w[2:4,2:4]"]);
+        let whole = Tensor::arange(20, (tch::Kind::Int64, tch::Device::Cpu)).view([4, 5]);
+        let found = Vec::<i64>::try_from(held.of(&whole).contiguous().view(-1)).unwrap();
+        assert_eq!(found, [7, 8, 12, 13, 17, 18]);
     }
 
     #[test]

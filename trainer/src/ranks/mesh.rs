@@ -1,0 +1,193 @@
+//! The ranks as a mesh (data, tensor), tensor fastest: who takes turns with documents, and who shares each matrix.
+//!
+//! The ranks of a *tensor group* have the same documents and a part of every matrix; those of a *data group* have the same
+//! part and different documents. What goes through the model is `x_nd`, a row for each of a micro-batch's `n` places.
+//! With sequence parallelism a rank of a tensor group keeps only its stretch of the places wherever places have nothing to
+//! do with one another: `x_md`. Without, or alone, that stretch is all of them.
+
+use std::rc::Rc;
+
+use anyhow::Result;
+use tch::Tensor;
+use torch_ext::{ProcessGroup, ReduceOp, Transcript};
+
+use super::{Others, Place, Ranks, number};
+use crate::batch::Span;
+use crate::fault::{Fault, planted};
+
+/// The ranks as a mesh.
+#[derive(Clone, Debug)]
+pub struct Mesh {
+    /// All of them.
+    pub world: Rc<Ranks>,
+    /// Those that hold the same part of every matrix.
+    pub data: Rc<Ranks>,
+    /// Those that share each matrix.
+    pub tensor: Rc<Ranks>,
+    sequence: bool,
+}
+
+/// What a rank adds to a sum over its tensor group: it means nothing before that is made.
+#[derive(Debug)]
+pub struct Summand(pub Tensor);
+
+impl Mesh {
+    /// The only rank.
+    pub fn alone() -> Self {
+        let alone = Ranks::alone();
+        Self { world: Rc::clone(&alone), data: Rc::clone(&alone), tensor: alone, sequence: false }
+    }
+
+    /// All ranks, `tensor` of which share each matrix, which must divide their number. All come here.
+    pub fn of(world: &Rc<Ranks>, tensor: usize, sequence: bool) -> Result<Self> {
+        let (rank, size) = (world.rank(), world.size());
+        if tensor == 1 {
+            let (world, data) = (Rc::clone(world), Rc::clone(world));
+            return Ok(Self { world, data, tensor: Ranks::alone(), sequence: false });
+        }
+        assert!(size.is_multiple_of(tensor), "{size} ranks in groups of {tensor}");
+        let mesh = world.meshes.replace(world.meshes.get() + 1);
+        // All data groups make the same calls; those of tensor groups depend on their documents.
+        let data: Vec<usize> = (rank % tensor..size).step_by(tensor).collect();
+        let data = world.some(mesh, "data", &data, &world.transcript)?;
+        let first = rank - rank % tensor;
+        let members: Vec<usize> = (first..first + tensor).collect();
+        let tensor = world.some(mesh, "tensor", &members, &Rc::default())?;
+        Ok(Self { world: Rc::clone(world), data, tensor, sequence })
+    }
+
+    /// Whether there is more than one rank in a tensor group.
+    pub fn cuts_matrices(&self) -> bool {
+        self.tensor.size() > 1
+    }
+
+    /// Whether a rank keeps only a stretch of the places.
+    pub fn splits_places(&self) -> bool {
+        self.sequence
+    }
+
+    /// The stretch of so many places that this rank keeps.
+    pub fn span(&self, n: i64) -> Span {
+        let (rank, size) = match self.sequence {
+            true => (number(self.tensor.rank()), number(self.tensor.size())),
+            false => (0, 1),
+        };
+        let length = (n + size - 1) / size;
+        Span { all: n, start: rank * length, length }
+    }
+
+    /// What all ranks of the tensor group keep of all places. The way back is [`reduce`](Self::reduce) where what follows
+    /// is shared work, and [`Span::of`] where all do the same.
+    ///
+    /// # Shapes
+    /// `x_md` -> `x_nd`
+    pub fn gather(&self, x_md: &Tensor, span: Span) -> Result<Tensor> {
+        let x_md = x_md.detach();
+        if !self.sequence {
+            return Ok(x_md);
+        }
+        let whole = self.tensor.stacked(&x_md)?.view([-1, x_md.size()[1]]);
+        Ok(whole.narrow(0, 0, span.all))
+    }
+
+    /// The sum over the tensor group, of which this rank gets its places. The way back is [`gather`](Self::gather).
+    ///
+    /// # Shapes
+    /// `x_nd` -> `x_md`
+    pub fn reduce(&self, summand: Summand, span: Span) -> Result<Tensor> {
+        if !self.sequence {
+            return self.sum(summand);
+        }
+        let Summand(x_nd) = summand;
+        if planted(Fault::CutNotSummed) {
+            return Ok(span.of(&x_nd.detach()));
+        }
+        let (x_nd, width) = (x_nd.detach(), x_nd.size()[1]);
+        let options = (x_nd.kind(), x_nd.device());
+        let all = span.length * number(self.tensor.size());
+        // Behind the last place come zeros, so that all ranks have as many.
+        let whole = Tensor::zeros([all, width], options);
+        let kept = match planted(Fault::PlacesLost) {
+            true => span.all / span.length * span.length,
+            false => span.all,
+        };
+        whole.narrow(0, 0, kept).copy_(&x_nd.narrow(0, 0, kept));
+        let part = Tensor::empty([span.length, width], options);
+        match self.tensor.reduce_scatter(&part, &whole)? {
+            Some(work) => Ok(work.wait()?),
+            None => Ok(whole),
+        }
+    }
+
+    /// The whole sum over the tensor group.
+    pub fn sum(&self, Summand(x): Summand) -> Result<Tensor> {
+        let Some(Others { group, .. }) = &self.tensor.others else { return Ok(x) };
+        // A buffer of its own: what autograd gave may be in use elsewhere.
+        let mut sum = Tensor::empty(x.size(), (x.kind(), x.device()));
+        sum.copy_(&x.detach());
+        Ok(group.all_reduce(sum, ReduceOp::Sum)?.wait()?)
+    }
+
+    /// How many bytes this rank sent to others: see [`torch_ext::Entry::bytes`].
+    pub fn bytes_sent(&self) -> u64 {
+        let tensor = if self.cuts_matrices() { self.tensor.transcript().bytes() } else { 0 };
+        self.world.transcript().bytes() + tensor
+    }
+
+    /// Compares the calls that ranks made with one another's: see [`Ranks::check_transcript`].
+    pub fn check_transcripts(&self) -> Result<()> {
+        self.world.check_transcript()?;
+        self.world.agree(self.tensor.check_transcript())
+    }
+}
+
+impl Ranks {
+    /// What each rank has, one after the other along a new first dimension; all have the same shape.
+    pub fn stacked(&self, ours: &Tensor) -> Result<Tensor> {
+        let mut shape = ours.size();
+        shape.insert(0, number(self.size()));
+        let ours = ours.detach().contiguous().view(-1);
+        if self.size() == 1 {
+            return Ok(ours.view(shape.as_slice()));
+        }
+        // c10d joins vectors: what lies behind the first dimension must be the same.
+        let whole = Tensor::empty([shape.iter().product::<i64>()], (ours.kind(), ours.device()));
+        if let Some(work) = self.all_gather(&whole, &ours)? {
+            work.wait().map(drop)?;
+        }
+        Ok(whole.view(shape.as_slice()))
+    }
+
+    /// What each rank has, in their order.
+    pub fn each(&self, ours: &Tensor) -> Result<Vec<Tensor>> {
+        Ok(self.stacked(ours)?.unbind(0))
+    }
+
+    /// Some of the ranks, of which this is one, as ranks of their own. Every rank comes here, with its own group.
+    fn some(
+        &self,
+        mesh: usize,
+        name: &str,
+        members: &[usize],
+        transcript: &Rc<Transcript>,
+    ) -> Result<Rc<Self>> {
+        let mut place = self.place.clone();
+        place.rank = members.iter().position(|it| *it == self.rank()).expect("one of them");
+        place.size = members.len();
+        let transcript = Rc::clone(transcript);
+        let (others, meshes) = (None, Default::default());
+        let mut some = Self { place, others, transcript, meshes };
+        if let (true, Some(all)) = (members.len() > 1, &self.others) {
+            let Others { timeout, check_calls, .. } = *all;
+            let store = all.store.prefixed(&format!("mesh {mesh}/{}", members[0]))?;
+            let Place { rank, size, .. } = some.place;
+            let mut group =
+                ProcessGroup::gloo(&store, name, rank, size, timeout, &some.transcript)?;
+            if check_calls {
+                group.check_calls(&store)?;
+            }
+            some.others = Some(Others { group, store, timeout, check_calls });
+        }
+        Ok(Rc::new(some))
+    }
+}
