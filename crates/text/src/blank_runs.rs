@@ -59,9 +59,9 @@ impl BlankRuns {
     /// How many blanks to cut off from a part of the text, for now: whether it was right is known once " w" has its ids.
     #[inline]
     pub(crate) fn cut_off(&self, text: &BlankForm, start: usize, end: usize) -> usize {
-        let (b"  ", false) = (text.bytes(start), self.leaves_run_alone.is_empty()) else {
+        if self.leaves_run_alone.is_empty() {
             return 0;
-        };
+        }
         let n_blanks = text.part(start, end - start).bytes().position(|byte| byte != b' ');
         n_blanks.map_or(0, |n_blanks| n_blanks.saturating_sub(1))
     }

@@ -42,15 +42,13 @@ impl Cuts {
 
     /// Bit i says whether to cut behind byte i.
     #[inline]
-    #[expect(clippy::cast_possible_truncation, reason = "two bytes of eight")]
     pub(crate) fn mask(&self, block: &[u8; BLOCK + 1]) -> u64 {
         let mut mask = 0;
         for start in (0..BLOCK).step_by(8) {
             let bytes: &[u8; 9] = block[start..].first_chunk().expect("there is one more byte");
-            let first = u64::from_le_bytes(*bytes.first_chunk().expect("nine are more than eight"));
-            let mut eight = u64::from(self.table[index(bytes[7], bytes[8])]) << 7;
-            for i in 0..7 {
-                eight |= u64::from(self.table[usize::from((first >> (8 * i)) as u16)]) << i;
+            let mut eight = 0;
+            for i in 0..8 {
+                eight |= u64::from(self.table[index(bytes[i], bytes[i + 1])]) << i;
             }
             mask |= eight << start;
         }

@@ -13,7 +13,7 @@
 
 use crate::model::{BLANK, Kind, Model};
 use crate::rules::{Characters, Merge, Rules, Symbol, UNKNOWN};
-use crate::scan::Scan;
+use crate::scan::{self, Scan};
 
 /// The rules of a model, and its pieces as the fast path sees them.
 #[derive(Debug)]
@@ -49,6 +49,11 @@ impl Learned {
                 Kind::Unknown => continue,
                 kind => return Err(format!("piece `{}` has type {kind:?}", piece.text)),
             }
+            // `Seams` looks at two pieces at a time.
+            if piece.text.len() > scan::MAX_BYTES / 2 {
+                let (n, most) = (piece.text.len(), scan::MAX_BYTES / 2);
+                return Err(format!("a piece has {n} bytes, more than {most}"));
+            }
             if piece.text.contains(' ') {
                 return Err(format!("piece `{}` holds a blank that is not `{BLANK}`", piece.text));
             }
@@ -70,7 +75,7 @@ impl Learned {
         }
         let mut rules = Rules::new(characters, order.len() - n_characters);
         let mut pieces = Vec::with_capacity(order.len());
-        let mut scan = Scan::default();
+        let mut scan = Scan::new();
         for (length, symbol) in order {
             let (text, score) = (text(symbol), model.pieces[usize::from(symbol)].score);
             let mut halves = None;
@@ -85,7 +90,7 @@ impl Learned {
                 }
                 let rank = ranks.binary_search(&rank_key(score)).expect("every score has its rank");
                 let rank = u16::try_from(rank).expect("there are no more ranks than pieces");
-                rules.insert(left, right, Merge { rank, symbol });
+                rules.insert(left, right, Merge::new(rank, symbol));
                 halves = Some([left, right]);
             }
             pieces.push(Learnt { symbol, score, text, halves });

@@ -77,7 +77,7 @@ impl Key {
         // Multiplication carries upwards, so the high bits depend on all; the factors are odd and arbitrary.
         let hash =
             low.wrapping_mul(0x9E37_79B9_7F4A_7C15) ^ high.wrapping_mul(0xC2B2_AE3D_27D4_EB4F);
-        (hash >> 40) as usize % N_LINES
+        (hash >> (64 - N_LINES.trailing_zeros())) as usize
     }
 }
 

@@ -147,17 +147,10 @@ const MAX_SCANNED: usize = 64;
 impl<'m> Misses<'m> {
     fn new(model: &'m Model, parts: &'m Parts) -> Self {
         let queue = QueueEncoder::new(model);
-        Self {
-            model,
-            parts,
-            scan: Scan::default(),
-            seams: Seams::default(),
-            queue,
-            ids: Vec::new(),
-        }
+        Self { model, parts, scan: Scan::new(), seams: Seams::new(), queue, ids: Vec::new() }
     }
 
-    /// [`PartEncoder::put`] for a part that is met for the first time; keeps its ids.
+    /// [`PartEncoder::put`] for a part that is not in the cache; keeps its ids if they fit.
     #[cold]
     #[inline(never)]
     fn put(

@@ -29,7 +29,13 @@ pub(crate) struct Part {
 impl Part {
     #[inline]
     pub(crate) fn new(text: &BlankForm, start: usize, length: usize, n_run: usize) -> Self {
-        let key = Key::new(u128::from_le_bytes(*text.bytes(start)), length);
+        Self::with_head(u128::from_le_bytes(*text.bytes(start)), start, length, n_run)
+    }
+
+    /// The part whose first 16 bytes, or what stands there, are known.
+    #[inline(always)]
+    fn with_head(head: u128, start: usize, length: usize, n_run: usize) -> Self {
+        let key = Key::new(head, length);
         let [line, start, length, n_run] = [key.line(), start, length, n_run].map(|it| it as u32);
         Self { key, line, start, length, n_run }
     }
@@ -37,6 +43,9 @@ impl Part {
 
 /// How many bytes are cut into parts before these are looked up.
 pub(crate) const STRETCH: usize = 32 * BLOCK;
+
+/// What a run of blanks begins with.
+const TWO_BLANKS: u16 = u16::from_le_bytes(*b"  ");
 
 /// Each part that ends in a stretch has a byte of its own there, but that a run of blanks may be cut off from the first.
 const MAX_PARTS: usize = STRETCH + 1;
@@ -87,11 +96,15 @@ impl Parting {
             }
             while ends != 0 {
                 let end = block + ends.trailing_zeros() as usize + 1;
-                let n_run = blank_runs.cut_off(text, start, end);
-                if n_run > 0 {
-                    note(Part::new(text, start, n_run, 0));
+                let head = u128::from_le_bytes(*text.bytes(start));
+                if head as u16 == TWO_BLANKS
+                    && let n_run @ 1.. = blank_runs.cut_off(text, start, end)
+                {
+                    note(Part::with_head(head, start, n_run, 0));
+                    note(Part::new(text, start + n_run, end - start - n_run, n_run));
+                } else {
+                    note(Part::with_head(head, start, end - start, 0));
                 }
-                note(Part::new(text, start + n_run, end - start - n_run, n_run));
                 start = end;
                 ends &= ends - 1;
             }

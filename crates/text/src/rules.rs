@@ -1,6 +1,13 @@
 //! A model's merges as numbers: what two neighbouring symbols become, and how urgent that is.
 //!
 //! Texts are in blank form ([`crate::blank_form`]). Symbols are piece ids of 16 bits.
+//!
+//! The pairs lie in a cuckoo table: each has two places, and is in one of them. So a look-up is two reads that do not wait for
+//! each other, without a loop and without a branch.
+
+#![expect(clippy::cast_possible_truncation, reason = "halves of numbers are cut out")]
+
+use std::hint::select_unpredictable;
 
 /// A piece's id, or [`UNKNOWN`].
 pub(crate) type Symbol = u16;
@@ -8,14 +15,36 @@ pub(crate) type Symbol = u16;
 /// A character that is no piece. It is part of no merge.
 pub(crate) const UNKNOWN: Symbol = Symbol::MAX;
 
-/// What a pair of neighbours becomes.
+/// What a pair of neighbours becomes, if anything: how urgent that is, in the high half, and the piece, in the low one.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct Merge {
-    /// The place of the score among the model's scores, highest first; equal scores have one rank.
-    pub(crate) rank: u16,
+pub(crate) struct Merge(u32);
+
+impl Merge {
+    /// The two stay apart.
+    pub(crate) const NONE: Self = Self(0x7FFF_FFFF);
+
+    /// Into this piece. The rank is the place of its score among the model's scores, highest first; equal scores have one
+    /// rank. There are fewer than 2^16 - 1.
+    pub(crate) fn new(rank: u16, piece: Symbol) -> Self {
+        Self(u32::from(rank ^ 0x8000) << 16 | u32::from(piece))
+    }
+
     /// The piece.
-    pub(crate) symbol: Symbol,
+    #[inline(always)]
+    pub(crate) fn piece(self) -> Symbol {
+        (self.0 & 0xFFFF) as Symbol
+    }
+
+    /// A number that is the less the more urgent the merge is, and among equals the less the place is. It has a sign, since
+    /// every processor compares such numbers several at a time.
+    #[inline(always)]
+    pub(crate) fn urgency_at(self, place: u8) -> i32 {
+        (self.0 & 0xFFFF_0000 | u32::from(place)).cast_signed()
+    }
 }
+
+/// [`Merge::urgency_at`] is no less than this for [`Merge::NONE`], and less for all others.
+pub(crate) const NOT_URGENT: i32 = 0x7FFF_0000;
 
 /// The merges of a model, found by the two symbols; and the symbols of its characters.
 #[derive(Debug)]
@@ -45,6 +74,7 @@ impl Characters {
         self.symbols[start as usize + place] = symbol;
     }
 
+    #[inline]
     fn symbol(&self, character: char) -> Symbol {
         let (page, place) = Self::split(character);
         match self.pages.get(page) {
@@ -53,14 +83,15 @@ impl Characters {
         }
     }
 
+    #[inline]
     fn split(character: char) -> (usize, usize) {
         let code = character as usize;
         (code >> 8, code & 0xFF)
     }
 }
 
-/// No pair: the symbols of every pair are pieces.
-const EMPTY: u64 = u64::MAX;
+/// No pair: its symbols are no pieces, and it becomes nothing.
+const EMPTY: u64 = (u32::MAX as u64) << 32 | Merge::NONE.0 as u64;
 
 impl Rules {
     /// No merges yet, and room for `n_merges`.
@@ -69,43 +100,55 @@ impl Rules {
     }
 
     /// The symbol of a character.
+    #[inline]
     pub(crate) fn character(&self, character: char) -> Symbol {
         self.characters.symbol(character)
     }
 
     /// Adds the merge of a pair that has none yet.
     pub(crate) fn insert(&mut self, left: Symbol, right: Symbol, merge: Merge) {
-        let mut at = self.place(left, right);
-        while self.pairs[at] != EMPTY {
-            at = (at + 1) & (self.pairs.len() - 1);
+        let mut homeless = u64::from(pair(left, right)) << 32 | u64::from(merge.0);
+        let mut at = self.places(pair(left, right))[0];
+        // A newcomer takes its place; who lived there goes to the other place that is his, and so on.
+        for _ in 0..MOST_MOVES {
+            std::mem::swap(&mut self.pairs[at], &mut homeless);
+            if homeless == EMPTY {
+                return;
+            }
+            let [first, second] = self.places((homeless >> 32) as u32);
+            at = if at == first { second } else { first };
         }
-        let [left, right] = [left, right].map(u64::from);
-        self.pairs[at] =
-            left << 48 | right << 32 | u64::from(merge.rank) << 16 | u64::from(merge.symbol);
-    }
-
-    /// What the pair becomes, if anything.
-    #[inline]
-    pub(crate) fn merge(&self, left: Symbol, right: Symbol) -> Option<Merge> {
-        let wanted = u64::from(left) << 16 | u64::from(right);
-        let mut at = self.place(left, right);
-        loop {
-            let found = self.pairs[at];
-            if found >> 32 == wanted {
-                let [symbol, rank] = [found, found >> 16].map(|it| (it & 0xFFFF) as u16);
-                return (found != EMPTY).then_some(Merge { rank, symbol });
+        let room = vec![EMPTY; 2 * self.pairs.len()];
+        for pair in std::mem::replace(&mut self.pairs, room).into_iter().chain([homeless]) {
+            if pair != EMPTY {
+                self.insert((pair >> 48) as u16, (pair >> 32) as u16, Merge(pair as u32));
             }
-            if found == EMPTY {
-                return None;
-            }
-            at = (at + 1) & (self.pairs.len() - 1);
         }
     }
 
-    #[inline]
-    fn place(&self, left: Symbol, right: Symbol) -> usize {
+    /// What the pair becomes. Nothing here depends on what is found, so that a processor need not guess.
+    #[inline(always)]
+    pub(crate) fn merge(&self, left: Symbol, right: Symbol) -> Merge {
+        let wanted = pair(left, right);
+        let [first, second] = self.places(wanted).map(|at| self.pairs[at]);
+        let lives_in = |found: u64| (found >> 32) as u32 == wanted;
+        let found = select_unpredictable(lives_in(first), first, second);
+        Merge(select_unpredictable(lives_in(found), found as u32, Merge::NONE.0))
+    }
+
+    /// The two places where a pair may live.
+    #[inline(always)]
+    fn places(&self, pair: u32) -> [usize; 2] {
         // Fibonacci hashing: the high bits of a product with 2^64 / golden ratio.
-        let hash = (u64::from(left) << 16 | u64::from(right)).wrapping_mul(0x9E37_79B9_7F4A_7C15);
-        (hash >> 40) as usize & (self.pairs.len() - 1)
+        let hash = u64::from(pair).wrapping_mul(0x9E37_79B9_7F4A_7C15);
+        [hash >> 44, hash >> 28].map(|it| it as usize & (self.pairs.len() - 1))
     }
+}
+
+/// After so many moves without an end, the table is too small.
+const MOST_MOVES: usize = 500;
+
+#[inline(always)]
+fn pair(left: Symbol, right: Symbol) -> u32 {
+    u32::from(left) << 16 | u32::from(right)
 }

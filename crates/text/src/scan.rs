@@ -3,24 +3,26 @@
 //! For the eight or so symbols of a usual part this beats any queue: finding the minimum of a few numbers that lie side
 //! by side takes fewer cycles than one step in a heap. The work grows with the square of the length, so long texts
 //! come in windows ([`crate::seams`]).
+//!
+//! A symbol before the first one and one behind the last, which merge with nothing, spare all questions about the ends; and
+//! as nodes are numbered with a byte, no number can be out of the arrays.
 
-#![expect(
-    clippy::cast_possible_truncation,
-    reason = "nodes are numbered below 2^15, and `PartEncoder` takes no text of 4 GiB"
-)]
+#![expect(clippy::cast_possible_truncation, reason = "a text has at most `MAX_BYTES` bytes")]
 
-use crate::rules::{Rules, Symbol, UNKNOWN};
+use crate::rules::{NOT_URGENT, Rules, Symbol, UNKNOWN};
 
-/// The longest text, in characters.
-pub(crate) const MAX_SYMBOLS: usize = 1 << 15;
+/// The longest text, in bytes.
+pub(crate) const MAX_BYTES: usize = 254;
 
 /// The symbols of a text, before, while and after they are merged.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(crate) struct Scan {
-    nodes: Vec<Node>,
-    /// Of each node and its successor, while they can merge: rank and place, so that the least number is the most
-    /// urgent merge, the leftmost of equals. Filled up with [`NO_MERGE`] to a whole number of [`LANES`].
-    urgency: Vec<u32>,
+    /// From 1 on; the one before and the one behind them are borders.
+    nodes: Box<[Node; 256]>,
+    /// Of each node and its successor: how urgent it is that they merge. The number's last byte is the node. Before and behind
+    /// a text, and between one text and the next, nothing is urgent.
+    urgency: Box<[i32; 256]>,
+    n_nodes: usize,
 }
 
 #[derive(Debug, Clone, Copy)]
@@ -28,11 +30,13 @@ struct Node {
     symbol: Symbol,
     /// What this node and its successor become, while `urgency` says that they can merge.
     merged: Symbol,
-    previous: u16,
-    next: u16,
+    previous: u8,
+    next: u8,
     /// Where the symbol's text starts.
-    start: u32,
+    start: u8,
 }
+
+const BORDER: Node = Node { symbol: UNKNOWN, merged: UNKNOWN, previous: 0, next: 1, start: 0 };
 
 /// A symbol of the result, and where its text starts.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -48,94 +52,91 @@ impl Token {
     }
 }
 
-const NO_MERGE: u32 = u32::MAX;
-const NO_NODE: u16 = u16::MAX;
 /// How many urgencies are compared at a time.
 const LANES: usize = 8;
 
 impl Scan {
-    /// Merges all that can be merged in a text of at most [`MAX_SYMBOLS`] characters.
+    pub(crate) fn new() -> Self {
+        Self { nodes: Box::new([BORDER; 256]), urgency: Box::new([NOT_URGENT; 256]), n_nodes: 0 }
+    }
+
+    /// Merges all that can be merged in a text of at most [`MAX_BYTES`].
     pub(crate) fn merge(&mut self, rules: &Rules, text: &str) {
         self.read(rules, text);
-        loop {
-            let most_urgent = minimum(&self.urgency);
-            if most_urgent == NO_MERGE {
-                break;
-            }
-            self.merge_at((most_urgent & 0xFFFF) as u16, rules);
+        while let most_urgent @ ..NOT_URGENT = minimum(&self.urgency[..self.end()]) {
+            self.merge_at(most_urgent.to_le_bytes()[0], rules);
         }
+    }
+
+    /// Behind what is urgent.
+    fn end(&self) -> usize {
+        (self.n_nodes + 1).next_multiple_of(LANES)
     }
 
     /// The symbols, in order.
     pub(crate) fn tokens(&self) -> impl Iterator<Item = Token> {
-        let first = self.nodes.first();
-        std::iter::successors(first, |node| self.nodes.get(usize::from(node.next)))
-            .map(|&Node { symbol, start, .. }| Token { symbol, start })
+        let mut at = self.nodes[0].next;
+        std::iter::from_fn(move || {
+            let node = self.nodes[usize::from(at)];
+            let is_there = usize::from(at) <= self.n_nodes;
+            at = node.next;
+            is_there.then_some(Token { symbol: node.symbol, start: u32::from(node.start) })
+        })
     }
 
+    #[inline]
     fn read(&mut self, rules: &Rules, text: &str) {
-        self.nodes.clear();
+        assert!(text.len() <= MAX_BYTES, "long texts come in windows");
+        let mut at = 0_u8;
         for (start, character) in text.char_indices() {
-            let at = self.nodes.len() as u16;
-            self.nodes.push(Node {
+            at += 1;
+            self.nodes[usize::from(at)] = Node {
                 symbol: rules.character(character),
                 merged: UNKNOWN,
-                previous: at.wrapping_sub(1),
+                previous: at - 1,
                 next: at + 1,
-                start: start as u32,
-            });
+                start: start as u8,
+            };
         }
-        if let Some(last) = self.nodes.last_mut() {
-            last.next = NO_NODE;
-        }
-        self.urgency.clear();
-        self.urgency.resize(self.nodes.len().next_multiple_of(LANES), NO_MERGE);
-        for right in 1..self.nodes.len() as u16 {
-            self.consider(right - 1, right, rules);
+        self.n_nodes = usize::from(at);
+        self.nodes[0].next = 1;
+        self.nodes[self.n_nodes + 1] = Node { previous: at, ..BORDER };
+        for left in 1..=at {
+            self.consider(left, left + 1, rules);
         }
     }
 
     /// Notes whether a node and its successor can merge.
-    #[inline]
-    fn consider(&mut self, left: u16, right: u16, rules: &Rules) {
+    #[inline(always)]
+    fn consider(&mut self, left: u8, right: u8, rules: &Rules) {
         let (at, right) = (usize::from(left), usize::from(right));
-        self.urgency[at] = match rules.merge(self.nodes[at].symbol, self.nodes[right].symbol) {
-            Some(merge) => {
-                self.nodes[at].merged = merge.symbol;
-                u32::from(merge.rank) << 16 | u32::from(left)
-            }
-            None => NO_MERGE,
-        };
+        let merge = rules.merge(self.nodes[at].symbol, self.nodes[right].symbol);
+        self.nodes[at].merged = merge.piece();
+        self.urgency[at] = merge.urgency_at(left);
     }
 
-    #[inline]
-    fn merge_at(&mut self, left: u16, rules: &Rules) {
+    #[inline(always)]
+    fn merge_at(&mut self, left: u8, rules: &Rules) {
         let at = usize::from(left);
         let Node { merged, previous, next: right, .. } = self.nodes[at];
         let next = self.nodes[usize::from(right)].next;
         self.nodes[at].symbol = merged;
         self.nodes[at].next = next;
-        self.urgency[usize::from(right)] = NO_MERGE;
-        if next == NO_NODE {
-            self.urgency[at] = NO_MERGE;
-        } else {
-            self.nodes[usize::from(next)].previous = left;
-            self.consider(left, next, rules);
-        }
-        if previous != NO_NODE {
-            self.consider(previous, left, rules);
-        }
+        self.nodes[usize::from(next)].previous = left;
+        self.urgency[usize::from(right)] = NOT_URGENT;
+        self.consider(left, next, rules);
+        self.consider(previous, left, rules);
     }
 }
 
-/// The least number; the lanes let the compiler compare eight at a time.
+/// The least number; the lanes let the compiler compare several at a time.
 #[inline(always)]
-fn minimum(numbers: &[u32]) -> u32 {
-    let mut least = [NO_MERGE; LANES];
+fn minimum(numbers: &[i32]) -> i32 {
+    let mut least = [NOT_URGENT; LANES];
     for lanes in numbers.chunks_exact(LANES) {
         for (least, &number) in least.iter_mut().zip(lanes) {
             *least = number.min(*least);
         }
     }
-    least.into_iter().fold(NO_MERGE, u32::min)
+    least.into_iter().fold(NOT_URGENT, i32::min)
 }

@@ -20,7 +20,7 @@
 //! A window with the text of the one before has its tokens: long runs of one character are not merged again and again.
 
 use crate::rules::{Rules, Symbol, UNKNOWN};
-use crate::scan::{MAX_SYMBOLS, Scan, Token};
+use crate::scan::{MAX_BYTES, Scan, Token};
 
 /// How many bytes a window adds. Short windows make each scan cheap, long ones waste less at the seams.
 const STEP: usize = 48;
@@ -29,16 +29,23 @@ const STEP: usize = 48;
 const N_LOOSE: usize = 1;
 
 /// Encodes long parts.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(crate) struct Seams {
     kept: Vec<Token>,
     /// The tokens of the window that is tried, with their places in it.
     window: Vec<Token>,
-    /// Two pieces whose seam held; in a long run it is the same two again and again.
-    held: Option<[Symbol; 2]>,
+    /// Pairs of pieces whose seam held: they mostly are the same ones again and again. Each has one place.
+    held: Box<[[Symbol; 2]; N_HELD]>,
 }
 
+const N_HELD: usize = 1 << 12;
+
 impl Seams {
+    pub(crate) fn new() -> Self {
+        let held = Box::new([[UNKNOWN; 2]; N_HELD]);
+        Self { kept: Vec::new(), window: Vec::new(), held }
+    }
+
     /// The tokens of a text; none if a window would outgrow what can be scanned, which takes a
     /// vocabulary that is made for it.
     pub(crate) fn encode(
@@ -52,7 +59,7 @@ impl Seams {
         let (mut start, mut end, mut scanned) = (0, ceil_char_boundary(text, STEP), 0..0);
         let mut n_back = 1;
         loop {
-            if end - start > MAX_SYMBOLS {
+            if end - start > MAX_BYTES {
                 return None;
             }
             if text[start..end] != text[scanned] {
@@ -87,15 +94,16 @@ impl Seams {
             return true;
         };
         let pair = [left.symbol, right.symbol];
-        if self.held == Some(pair) {
+        let place = usize::from(pair[0].wrapping_mul(0x9E37) ^ pair[1]) % N_HELD;
+        if self.held[place] == pair && !pair.contains(&UNKNOWN) {
             return true;
         }
         let end = self.window.get(1).map_or(text.len(), |token| token.behind(seam).start as usize);
         let start = left.start as usize;
         scan.merge(rules, &text[start..end]);
         let holds = scan.tokens().map(|token| token.behind(start).start as usize).eq([start, seam]);
-        if holds && !pair.contains(&UNKNOWN) {
-            self.held = Some(pair);
+        if holds {
+            self.held[place] = pair;
         }
         holds
     }
