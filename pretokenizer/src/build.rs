@@ -4,6 +4,7 @@
 //! a run that fails or is stopped leaves nothing. `manifest.json` comes last.
 
 use std::ops::Range;
+use std::panic::resume_unwind;
 use std::path::Path;
 use std::sync::Arc;
 use std::thread;
@@ -95,7 +96,8 @@ fn build_all(datamix: &Datamix, options: &Options) -> anyhow::Result<()> {
         scratch: &scratch,
     };
     let (inputs, splits) = thread::scope(|scope| {
-        let inputs = scope.spawn(|| reading::hash_inputs(&reader));
+        let hash_inputs = || reading::hash_inputs(&reader);
+        let inputs = (options.threads > 1).then(|| scope.spawn(hash_inputs));
         let work = Work {
             plans: &plans,
             shares: &shares,
@@ -106,7 +108,8 @@ fn build_all(datamix: &Datamix, options: &Options) -> anyhow::Result<()> {
             for_ledger: options.ledger.is_some(),
         };
         let splits = writing::write_splits(datamix, &pipeline, work, folder.path())?;
-        let inputs = inputs.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))?;
+        let joined = inputs.map(|it| it.join().unwrap_or_else(|panic| resume_unwind(panic)));
+        let inputs = joined.unwrap_or_else(hash_inputs)?;
         anyhow::Ok((inputs, splits))
     })?;
 
@@ -148,7 +151,7 @@ fn build_all(datamix: &Datamix, options: &Options) -> anyhow::Result<()> {
     match options.part {
         Some(part) => {
             ledger.map(AtomicFile::commit).transpose()?;
-            let outputs = hash::folder(folder.path())?;
+            let outputs = hash::folder_knowing(folder.path(), &hashes_of(&splits))?;
             PartManifest::new(part, whole, splits, outputs).write(folder.path())?;
             interrupt::check()?;
             folder.commit_into(part::FILE_NAME)?;
@@ -173,8 +176,9 @@ fn finish(
     let report = |split: Finished| {
         split.report(&datamix.output_dir, folder.path(), datamix.special_tokens_in_text)
     };
+    let hashes = hashes_of(&splits);
     let splits = splits.into_iter().map(report).collect::<anyhow::Result<_>>()?;
-    let manifest = whole.manifest(splits, hash::folder(folder.path())?);
+    let manifest = whole.manifest(splits, hash::folder_knowing(folder.path(), &hashes)?);
     manifest.write(folder.path())?;
     interrupt::check()?;
     target::put_in_place(target, &datamix.filename_prefix, folder, &manifest)?;
@@ -182,6 +186,11 @@ fn finish(
         target::compress(&datamix.output_dir, target, &manifest)?;
     }
     Ok(())
+}
+
+/// The hashes that are known from writing the shards.
+fn hashes_of(splits: &[Finished]) -> Vec<FileHash> {
+    splits.iter().flat_map(|split| split.files.iter().cloned()).collect()
 }
 
 /// The pieces that the documents at these places are made of.

@@ -49,15 +49,16 @@ pub fn merge(paths: &[PathBuf], output_dir: Option<&str>) -> anyhow::Result<()> 
     }
     let is_mmap = config["dataset_impl"].as_str().is_none_or(|it| it == "mmap");
     let kind = if is_mmap { IndexKind::Mmap } else { IndexKind::Legacy };
-    let mut splits = Vec::new();
+    let (mut splits, mut hashes) = (Vec::new(), Vec::new());
     for split in 0..parts[0].1.splits.len() {
-        let finished = join(&parts, split, kind, folder.path())?;
+        let mut finished = join(&parts, split, kind, folder.path())?;
+        hashes.append(&mut finished.files);
         splits.push(finished.report(&output_dir, folder.path(), in_text)?);
     }
     let ledger = whole.ledger.as_ref().map(|path| join_ledgers(&parts, Path::new(path)));
     let ledger = ledger.transpose()?;
     let whole = Whole { config, ..whole.clone() };
-    let manifest = whole.manifest(splits, hash::folder(folder.path())?);
+    let manifest = whole.manifest(splits, hash::folder_knowing(folder.path(), &hashes)?);
     manifest.write(folder.path())?;
     interrupt::check()?;
     target::put_in_place(&target, &prefix, folder, &manifest)?;
@@ -207,7 +208,7 @@ fn join(parts: &Parts, split: usize, kind: IndexKind, folder: &Path) -> anyhow::
             joined.statistics.add(&part.splits[split].statistics);
         }
     }
-    shards.finish()?;
+    joined.files = shards.finish()?;
     if let Some(json) = json {
         json.commit()?;
     }

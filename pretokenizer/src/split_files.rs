@@ -8,6 +8,7 @@ use cli::print;
 use serde::{Deserialize, Serialize};
 use shards::Role;
 use shards::atomic::{self, AtomicFile};
+use shards::hash::FileHash;
 use shards::manifest;
 use shards::writer::PairWriter;
 use text::Tokenizer;
@@ -132,7 +133,7 @@ impl<'p> SplitFiles<'p> {
 
     /// Gives the files their names.
     pub(crate) fn finish(self) -> anyhow::Result<Finished> {
-        self.shards.finish()?;
+        let files = self.shards.finish()?;
         if let Some(json) = self.json {
             json.commit()?;
         }
@@ -140,6 +141,7 @@ impl<'p> SplitFiles<'p> {
             split: self.plan.split.into(),
             prefix: self.name,
             statistics: self.statistics,
+            files,
             outcomes: self.outcomes.unwrap_or_default(),
         })
     }
@@ -155,6 +157,9 @@ pub(crate) struct Finished {
     pub(crate) prefix: String,
     /// What was counted.
     pub(crate) statistics: Statistics,
+    /// The hashes of its shards.
+    #[serde(skip)]
+    pub(crate) files: Vec<FileHash>,
     /// What became of the documents, one after the other, where a ledger is asked for.
     #[serde(skip)]
     pub(crate) outcomes: Vec<Outcome>,

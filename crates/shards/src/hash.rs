@@ -35,6 +35,12 @@ impl FileHash {
         }
         Ok(Self { path: name.into(), bytes, sha256: hexadecimal(&sha.finalize()) })
     }
+
+    /// Of bytes at hand.
+    #[must_use]
+    pub fn of_bytes(bytes: &[u8], name: impl Into<String>) -> Self {
+        Self { path: name.into(), bytes: bytes.len() as u64, sha256: sha256(bytes) }
+    }
 }
 
 /// Hashes what passes on its way to a file.
@@ -74,13 +80,22 @@ impl<W: Write> Write for HashingWriter<W> {
 /// Every file of a folder, named as it is there and in the order of the names. Names that begin with a dot, which are
 /// those of locks and of files being written, do not count.
 pub fn folder(folder: &Path) -> io::Result<Vec<FileHash>> {
+    folder_knowing(folder, &[])
+}
+
+/// The same, without reading files again whose hashes are known from writing them.
+pub fn folder_knowing(folder: &Path, known: &[FileHash]) -> io::Result<Vec<FileHash>> {
     let mut names = Vec::new();
     for entry in fs_err::read_dir(folder)? {
         names.push(entry?.file_name().to_string_lossy().into_owned());
     }
     names.retain(|name| !name.starts_with('.'));
     names.sort();
-    names.into_iter().map(|name| FileHash::of(&folder.join(&name), name)).collect()
+    let hash = |name: String| match known.iter().find(|it| it.path == name) {
+        Some(known) => Ok(known.clone()),
+        None => FileHash::of(&folder.join(&name), name),
+    };
+    names.into_iter().map(hash).collect()
 }
 
 /// SHA-256 of bytes at hand.

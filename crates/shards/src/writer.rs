@@ -1,13 +1,15 @@
 //! Documents -> `P-text.{bin,idx}` and `P-role.{bin,idx}`.
 //!
-//! Tokens and roles go in together, so that they cannot get out of step. Tokens stream to the disk; only a document's
-//! size, four bytes, stays in memory.
+//! Tokens and roles go in together, so that they cannot get out of step. Tokens stream to the disk and are
+//! hashed on their way; only a document's size, four bytes, stays in memory.
 
 use std::ffi::OsString;
 use std::io::{self, Read, Write};
 use std::path::{Path, PathBuf};
+use std::thread;
 
 use crate::atomic::{self, AtomicFile};
+use crate::hash::{FileHash, HashingWriter};
 use crate::layout::{self, Element, IndexKind};
 use crate::role::Role;
 
@@ -47,8 +49,9 @@ pub struct PairWriter {
 
 #[derive(Debug)]
 struct Half {
-    bin: AtomicFile,
-    idx: PathBuf,
+    bin: HashingWriter<AtomicFile>,
+    bin_path: PathBuf,
+    idx_path: PathBuf,
 }
 
 impl Format {
@@ -211,21 +214,35 @@ impl PairWriter {
         Ok(())
     }
 
-    /// Finishes the four files; before this, none of them is there.
-    pub fn finish(self) -> io::Result<()> {
-        let Format { kind, text, role } = self.format;
-        for (half, element) in [(self.text, text), (self.role, role)] {
-            half.bin.commit()?;
-            atomic::write(&half.idx, &layout::index(kind, element, &self.sizes))?;
-        }
-        Ok(())
+    /// Finishes the four files, and gives their hashes; before this, none of them is there.
+    pub fn finish(self) -> io::Result<Vec<FileHash>> {
+        let Self { format: Format { kind, text, role }, sizes, .. } = &self;
+        let (text_idx, role_idx) =
+            (layout::index(*kind, *text, sizes), layout::index(*kind, *role, sizes));
+        // Both wait for the disk most of the time.
+        thread::scope(|scope| {
+            let role = scope.spawn(|| self.role.finish(&role_idx));
+            let text = self.text.finish(&text_idx)?;
+            let role = role.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))?;
+            Ok([text, role].concat())
+        })
     }
 }
 
 impl Half {
     fn create(prefix: &Path, name: &str) -> io::Result<Self> {
-        let bin = AtomicFile::create(&file(prefix, name, "bin"))?;
-        Ok(Self { bin, idx: file(prefix, name, "idx") })
+        let bin_path = file(prefix, name, "bin");
+        let bin = HashingWriter::new(AtomicFile::create(&bin_path)?);
+        Ok(Self { bin, bin_path, idx_path: file(prefix, name, "idx") })
+    }
+
+    fn finish(self, index: &[u8]) -> io::Result<[FileHash; 2]> {
+        let name =
+            |path: &Path| path.file_name().unwrap_or_default().to_string_lossy().into_owned();
+        let (bin, hash) = self.bin.finish(name(&self.bin_path));
+        bin.commit()?;
+        atomic::write(&self.idx_path, index)?;
+        Ok([hash, FileHash::of_bytes(index, name(&self.idx_path))])
     }
 }
 
