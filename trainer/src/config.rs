@@ -151,11 +151,13 @@ impl Config {
             positive("threads", u64::from(threads))?;
         }
         if !global.is_multiple_of(micro) {
+            let (below, above) = (global - global % micro, global - global % micro + micro);
+            let nearest = match below {
+                0 => format!("{above} is the smallest global batch that it divides"),
+                _ => format!("{below} and {above} are the nearest global batches that it divides"),
+            };
             bail_input!(
-                "`batch.global` is {global}, which `batch.micro`, {micro}, does not divide\n\
-                 hint: {} and {} are the nearest global batches that it divides",
-                global - global % micro,
-                global - global % micro + micro,
+                "`batch.global` is {global}, which `batch.micro`, {micro}, does not divide\nhint: {nearest}"
             );
         }
         match (self.steps, self.epochs) {
@@ -183,7 +185,8 @@ impl Config {
                      hint: validate either on a shard of its own or on a part of the training shard"
                 );
             }
-            if split.iter().any(|share| !share.is_finite() || *share < 0.0) || split[0] <= 0.0 {
+            let sum: f64 = split.iter().sum();
+            if !sum.is_finite() || split.iter().any(|share| *share < 0.0) || split[0] <= 0.0 {
                 bail_input!(
                     "`data.split` is {split:?}; it takes the shares of training, validation and test, none below 0 \
                      and the first above 0\nhint: the reference's is `[969, 30, 1]`"
@@ -233,13 +236,14 @@ impl Config {
         if betas.iter().any(|beta| !(0.0..1.0).contains(beta)) {
             bail_input!("`optimizer.betas` is {betas:?}, expected two numbers from 0 to below 1");
         }
-        for (key, value) in [("eps", eps), ("weight_decay", weight_decay), ("clip_grad", clip_grad)]
-        {
+        above_zero("optimizer.eps", eps)?;
+        for (key, value) in [("weight_decay", weight_decay), ("clip_grad", clip_grad)] {
             if !(value >= 0.0 && value.is_finite()) {
                 bail_input!("`optimizer.{key}` is {value}, expected 0 or more");
             }
         }
-        let ScheduleConfig { kind, cooldown_steps, cooldown, .. } = self.schedule;
+        let ScheduleConfig { kind, decay_steps, cooldown_steps, cooldown, .. } = self.schedule;
+        decay_steps.map_or(Ok(()), |steps| positive("schedule.decay_steps", steps))?;
         if kind != ScheduleKind::WarmupStableDecay
             && (cooldown_steps.is_some() || cooldown != Cooldown::default())
         {

@@ -29,9 +29,11 @@ pub struct Evaluation {
 pub struct Prediction {
     /// Mean cross-entropy, divided as the training loss is.
     pub loss: f64,
-    /// Its exponential.
+    /// Its exponential. With `normalize: micro_batch` the reference's metric: the mean of the micro-batches' own, none of
+    /// which counts a loss above 20.
     pub perplexity: f64,
-    /// The share of the learned tokens that have the highest probability.
+    /// The share of the learned tokens that have the highest probability; with `normalize: micro_batch` the mean of the
+    /// micro-batches' shares.
     pub accuracy: f64,
     /// Documents.
     pub documents: u64,
@@ -114,6 +116,22 @@ impl Document {
     }
 }
 
+impl Document {
+    /// What was found of several together.
+    fn sum(documents: &[Self]) -> Self {
+        documents.iter().fold(Self::default(), |sum, it| Self {
+            loss: sum.loss + it.loss,
+            weight: sum.weight + it.weight,
+            supervised: sum.supervised + it.supervised,
+            correct: sum.correct + it.correct,
+        })
+    }
+
+    fn mean_loss(&self) -> f64 {
+        if self.weight > 0.0 { self.loss / self.weight } else { 0.0 }
+    }
+}
+
 /// Adds what a micro-batch shows to its documents.
 fn count(
     model: &Model,
@@ -147,27 +165,24 @@ fn count(
 
 impl Prediction {
     fn of(documents: &[Document], batching: &Batching) -> Self {
-        let mean = |documents: &[Document]| {
-            let weight: f64 = documents.iter().map(|it| it.weight).sum();
-            let loss: f64 = documents.iter().map(|it| it.loss).sum();
-            if weight > 0.0 { loss / weight } else { 0.0 }
+        let size = match batching.normalize {
+            Normalize::Tokens => documents.len().max(1),
+            Normalize::MicroBatch => batching.micro,
         };
-        let loss = match batching.normalize {
-            Normalize::Tokens => mean(documents),
-            Normalize::MicroBatch => {
-                let groups = documents.chunks(batching.micro);
-                let n_groups = groups.len().max(1) as f64;
-                groups.map(mean).sum::<f64>() / n_groups
-            }
+        let groups: Vec<Document> = documents.chunks(size).map(Document::sum).collect();
+        let mean = |of: fn(&Document) -> f64| {
+            groups.iter().map(of).sum::<f64>() / groups.len().max(1) as f64
         };
-        let supervised: u64 = documents.iter().map(|it| it.supervised).sum();
-        let correct: u64 = documents.iter().map(|it| it.correct).sum();
+        let loss = mean(Document::mean_loss);
         Self {
             loss,
-            perplexity: loss.exp(),
-            accuracy: correct as f64 / supervised.max(1) as f64,
+            perplexity: match batching.normalize {
+                Normalize::Tokens => loss.exp(),
+                Normalize::MicroBatch => mean(|it| it.mean_loss().min(20.0).exp()),
+            },
+            accuracy: mean(|it| it.correct as f64 / it.supervised.max(1) as f64),
             documents: documents.len() as u64,
-            supervised_tokens: supervised,
+            supervised_tokens: documents.iter().map(|it| it.supervised).sum(),
         }
     }
 }

@@ -122,7 +122,8 @@ pub(crate) fn check_manifests(
     for prefix in prefixes.into_iter().flatten() {
         let Some(manifest) = Manifest::of_shards(prefix).bad_input()? else {
             remarks.push(format!(
-                "{}: no manifest beside these shards: their tokenizer cannot be compared with the base model's",
+                "{}: no manifest beside these shards names them: nothing says whether their files are whole and which tokenizer \
+                 made them, and every row of the head takes part in the loss, as with `compat.padded_logits`",
                 prefix.display()
             ));
             continue;

@@ -132,7 +132,32 @@ impl LlamaConfig {
         if head_dim % 2 != 0 {
             bail!("a head has {head_dim} numbers, but RoPE turns them in pairs");
         }
-        Ok(())
+        let above_zero = |key: &str, value: f64| match value > 0.0 && value.is_finite() {
+            true => Ok(()),
+            false => bail!("`{key}` is {value}, expected more than 0"),
+        };
+        above_zero("rms_norm_eps", self.rms_norm_eps)?;
+        above_zero("rope_theta", self.rope_theta)?;
+        match self.rope_scaling {
+            RopeScaling::Default => Ok(()),
+            RopeScaling::Linear { factor } => above_zero("factor", factor),
+            RopeScaling::Llama3 {
+                factor,
+                low_freq_factor,
+                high_freq_factor,
+                original_max_position_embeddings,
+            } => {
+                above_zero("factor", factor)?;
+                above_zero("low_freq_factor", low_freq_factor)?;
+                above_zero("original_max_position_embeddings", original_max_position_embeddings)?;
+                if high_freq_factor.is_nan() || high_freq_factor <= low_freq_factor {
+                    bail!(
+                        "`high_freq_factor` is {high_freq_factor}, expected more than `low_freq_factor`, {low_freq_factor}"
+                    );
+                }
+                Ok(())
+            }
+        }
     }
 
     /// The whole `config.json`, for weights of this kind: transformers 4.31 and later read the same model from it.
@@ -250,6 +275,13 @@ fn refuse_other_models(json: &Value) -> Result<()> {
             bail!("`{key}` is true, and {what} is not supported yet");
         }
     }
+    for (key, plain) in [("attention_dropout", 0.0), ("partial_rotary_factor", 1.0)] {
+        match &json[key] {
+            Value::Null => {}
+            value if value.as_f64() == Some(plain) => {}
+            value => bail!("`{key}` is {value}, and only {plain:?} is computed here"),
+        }
+    }
     if !json["quantization_config"].is_null() {
         bail!(
             "the weights are quantized (`quantization_config`)\nhint: take the model in bf16 or fp32"
@@ -285,6 +317,9 @@ fn scaling(rope: &Fields<'_>) -> Result<RopeScaling> {
     let needed =
         |key: &str| rope.number(key)?.with_context(|| format!("`{key}` of RoPE is missing"));
     Ok(match kind.map(|kind| kind.as_str().unwrap_or("of no name")) {
+        None if rope.get("factor").is_some() => {
+            bail!("RoPE is to be scaled by a `factor`, but no `rope_type` says how")
+        }
         None | Some("default") => RopeScaling::Default,
         Some("linear") => RopeScaling::Linear { factor: needed("factor")? },
         Some("llama3") => RopeScaling::Llama3 {
@@ -397,6 +432,12 @@ mod tests {
         check("hidden_size", json!("wide"), "`hidden_size` is \"wide\"");
         check("num_key_value_heads", json!(3), "4 attention heads cannot share 3");
         check("vocab_size", Value::Null, "`vocab_size` is missing");
+        check("rms_norm_eps", json!(-1.0), "`rms_norm_eps` is -1, expected more than 0");
+        check("rope_theta", json!(0), "`rope_theta` is 0, expected more than 0");
+        check("attention_dropout", json!(0.5), "`attention_dropout` is 0.5, and only 0.0");
+        check("partial_rotary_factor", json!(0.5), "`partial_rotary_factor` is 0.5, and only 1.0");
+        check("rope_scaling", json!({"factor": 2.0}), "no `rope_type` says how");
+        check("rope_scaling", json!({"type": "linear", "factor": 0}), "`factor` is 0");
     }
 
     #[test]

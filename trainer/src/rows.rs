@@ -157,6 +157,11 @@ impl Rows {
         Sample { tokens, weights, cut }
     }
 
+    /// Whether any token of these documents counts.
+    pub fn any_learned(&self, documents: &[usize]) -> bool {
+        documents.iter().any(|&it| self.sample(it).weights.iter().any(|weight| *weight > 0.0))
+    }
+
     /// The documents that do not fit.
     pub fn too_long(&self) -> TooLong {
         let mut found = TooLong::default();

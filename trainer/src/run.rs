@@ -17,7 +17,7 @@ use tch::{Device, Kind, Tensor};
 use crate::adapter;
 use crate::backward::{self, Pass};
 use crate::batch::{Batcher, Batching, Counts, MicroBatch};
-use crate::config::{Config, LoraConfig, NewRows, Precision, TooLongRule};
+use crate::config::{Config, EvaluateConfig, LoraConfig, NewRows, Precision, TooLongRule};
 use crate::device;
 use crate::evaluate::{Evaluation, evaluate};
 use crate::fault::{Fault, planted};
@@ -123,6 +123,13 @@ impl Run {
             Ok((Batcher { rows, batching: batching.clone() }, usable))
         };
         let (train, usable) = batcher(&config.data.train)?;
+        if !train.rows.any_learned(&usable) {
+            bail_input!(
+                "`{}` has nothing to learn: no token is of a role that counts\n\
+                 hint: `loss.weights` says whose tokens count; `pretokenizer show` shows who speaks in these shards",
+                config.data.train.display()
+            );
+        }
         let steps = steps(&config, usable.len())?;
         let order = order(&config, usable.len(), steps).of(&usable);
         let validation = match &config.data.validation {
@@ -130,9 +137,9 @@ impl Run {
                 let (batcher, usable) = batcher(prefix)?;
                 Validation::Shard(Box::new(batcher), usable)
             }
-            None if order.validation.is_empty() => Validation::None,
             None => Validation::Split(order.validation),
         };
+        let validation = some_validation(&config, &train, validation, &mut remarks)?;
         let objective = Objective {
             chunk_tokens: chunk_tokens(&config, &base, device),
             vocab_size: match fit.vocab_size {
@@ -256,9 +263,9 @@ impl Run {
         stopping.is_some_and(|it| self.state.no_better >= it.patience)
     }
 
-    /// Whether there is something to evaluate on.
-    pub fn evaluates(&self) -> bool {
-        self.config.evaluate.is_some()
+    /// When it is evaluated, if there is something to evaluate on.
+    pub fn evaluates(&self) -> Option<&EvaluateConfig> {
+        self.config.evaluate.as_ref().filter(|_| !matches!(self.validation, Validation::None))
     }
 
     /// The `number`-th evaluation of the run, from 0; none if a signal asks the process to stop meanwhile.
@@ -327,6 +334,46 @@ impl Run {
         }
         Ok(loss.double_value(&[]))
     }
+}
+
+/// What the run is evaluated on, if there is anything in it. A part of a split may round to no document at all: the reference
+/// evaluates nothing then. What hangs on evaluations cannot be had without.
+fn some_validation(
+    config: &Config,
+    train: &Batcher,
+    validation: Validation,
+    remarks: &mut Vec<String>,
+) -> Result<Validation> {
+    let Some(evaluate) = &config.evaluate else { return Ok(validation) };
+    let (rows, documents) = match &validation {
+        Validation::None => return Ok(validation),
+        Validation::Shard(batcher, documents) => (&batcher.rows, documents),
+        Validation::Split(documents) => (&train.rows, documents),
+    };
+    if rows.any_learned(documents) {
+        return Ok(validation);
+    }
+    let problem = match (documents.is_empty(), &config.data.validation) {
+        (true, Some(prefix)) => {
+            format!("`data.validation`, `{}`, has no documents", prefix.display())
+        }
+        (true, None) => {
+            format!("`data.split` leaves none of the {} documents to evaluate on", rows.len())
+        }
+        (false, _) => "no token of the documents to evaluate on is of a role that counts".into(),
+    };
+    for (key, hangs_on_it) in [
+        ("evaluate.early_stopping", evaluate.early_stopping.is_some()),
+        ("checkpoint.keep_best", config.checkpoint.keep_best),
+    ] {
+        if hangs_on_it {
+            bail_input!(
+                "{problem}, and `{key}` needs evaluations\nhint: take it out, or evaluate on something"
+            );
+        }
+    }
+    remarks.push(format!("{problem}: nothing is evaluated"));
+    Ok(Validation::None)
 }
 
 /// How many tokens' logits are held at a time.
@@ -470,6 +517,9 @@ fn check_device(ranks: &Ranks, device: Device) -> Result<()> {
     Ok(())
 }
 
+/// The order of all samples of a run is held in memory, 8 bytes each.
+const MOST_SAMPLES: u128 = 1 << 32;
+
 /// How many steps the run makes; at least one.
 fn steps(config: &Config, n_documents: usize) -> Result<u64> {
     let n_train = config.data.split.map_or(n_documents, |split| boundaries(n_documents, split)[1]);
@@ -487,9 +537,17 @@ fn steps(config: &Config, n_documents: usize) -> Result<u64> {
         (None, epochs) => (epochs.unwrap_or(1.0) * n_train as f64 / global as f64) as u64,
     };
     if steps == 0 {
+        let epochs = config.epochs.unwrap_or(1.0);
         bail_input!(
-            "{n_train} documents do not fill one global batch of {global}\n\
+            "`epochs` is {epochs}, and {epochs} times {n_train} documents do not fill one global batch of {global}\n\
              hint: raise `epochs`, or lower `batch.global`"
+        );
+    }
+    let samples = u128::from(steps) * global as u128;
+    if samples > MOST_SAMPLES {
+        bail_input!(
+            "{steps} steps of {global} documents draw {samples} samples, more than the {MOST_SAMPLES} that can be planned\n\
+             hint: lower `steps`, `epochs` or `batch.global`"
         );
     }
     let decay = config.schedule.decay_steps.unwrap_or(steps);
@@ -500,7 +558,14 @@ fn steps(config: &Config, n_documents: usize) -> Result<u64> {
             config.schedule.warmup_steps,
         );
     }
-    Ok(steps)
+    let room = decay - config.schedule.warmup_steps;
+    match config.schedule.cooldown_steps {
+        Some(cooldown) if cooldown > room => bail_input!(
+            "`schedule.cooldown_steps` is {cooldown}, but between the warm-up and the end of the schedule are {room} steps\n\
+             hint: a tenth of the run is usual"
+        ),
+        _ => Ok(steps),
+    }
 }
 
 /// The documents of the whole run. Evaluations draw as Megatron-LM plans them: one more than fit between the steps.

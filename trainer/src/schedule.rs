@@ -23,7 +23,8 @@ impl Schedule {
     /// The schedule of a run of `steps` updates.
     pub fn new(schedule: &ScheduleConfig, optimizer: &OptimizerConfig, steps: u64) -> Self {
         let decay = schedule.decay_steps.unwrap_or(steps);
-        let cooldown = schedule.cooldown_steps.unwrap_or(decay / 10).max(1);
+        let room = decay.saturating_sub(schedule.warmup_steps);
+        let cooldown = schedule.cooldown_steps.unwrap_or(decay / 10).min(room).max(1);
         Self {
             kind: schedule.kind,
             lr: optimizer.lr,

@@ -20,11 +20,12 @@ use crate::run::Run;
 use crate::run_folder::RunFolder;
 use crate::same_run;
 use crate::saver::{self, Saved, Saver};
+use crate::state::TrainState;
 use crate::step::Step;
 
 /// Trains, from the newest checkpoint in `out` if there is one, until the run is complete, a signal comes, or
-/// `stop_after` steps are made in all. In each case the run is saved, unless it is diverging: then its older
-/// checkpoints are worth more than a new one.
+/// `stop_after` steps are made in all. In each case the run is saved; one that diverges as it was before that, and without
+/// taking an older checkpoint away.
 ///
 /// `force` resumes also where the configuration, the base or the shards are others than before.
 ///
@@ -83,7 +84,7 @@ pub fn train(
         validation: None,
         seconds: Default::default(),
         sent,
-        not_finite: Row::default(),
+        not_finite: None,
         interrupted: false,
     };
     let stopped = training.run(stop_after)?;
@@ -114,18 +115,27 @@ struct Training<'a> {
     seconds: (Duration, Duration),
     /// The bytes that this rank had sent to others before the first of them.
     sent: u64,
-    /// The steps up to now whose loss or gradient was not finite.
-    not_finite: Row,
+    /// The last steps, if their loss or gradient was not finite.
+    not_finite: Option<Row>,
     /// Whether a signal has asked any of the ranks to stop.
     interrupted: bool,
 }
 
-/// Steps that follow one another.
-#[derive(Clone, Copy, Default)]
+/// Steps without an update, since their loss or gradient was not finite.
+#[derive(Clone, Copy)]
 struct Row {
-    /// The number of the first.
-    first: u64,
+    /// Where the run stood before the first. Its weights are still those.
+    before: TrainState,
+    /// How many they are, without those between them that had nothing to learn.
     length: u64,
+}
+
+/// What becomes of older checkpoints when one is saved.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Older {
+    /// Those go that the configuration does not keep.
+    Pruned,
+    Kept,
 }
 
 impl Training<'_> {
@@ -135,7 +145,7 @@ impl Training<'_> {
         let before = self.run.state.step;
         let progress = Progress::resumed("training", before, steps, cli::Unit::Count("steps"));
         let mut saved = self.run.state.step;
-        if before == 0 && self.run.config.evaluate.as_ref().is_some_and(|it| it.at_start) {
+        if before == 0 && self.run.evaluates().is_some_and(|it| it.at_start) {
             self.evaluation(0, &progress)?;
         }
         while self.run.state.step < steps && !self.run.ends_early() {
@@ -147,6 +157,7 @@ impl Training<'_> {
                 progress.note(describe_saved(&saved));
                 self.newest = Some(saved.path);
             }
+            let before = self.run.state;
             let step = self.run.step()?;
             let number = self.run.state.step;
             self.seconds.0 += step.seconds.total();
@@ -163,29 +174,29 @@ impl Training<'_> {
             {
                 progress.note(line(number, steps, &step));
             }
-            self.count_not_finite(number, &step);
-            if self.not_finite.length >= self.run.config.stop_after_skipped {
-                break;
+            self.count_not_finite(before, &step);
+            if self.not_finite.is_some_and(|row| row.length >= self.run.config.stop_after_skipped) {
+                progress.finish();
+                self.save_before_divergence()?;
+                bail!(self.diverged()?);
             }
             let best = self.evaluate(number, &progress)?;
             let CheckpointConfig { every, keep_best, .. } = self.run.config.checkpoint;
-            if self.not_finite.length == 0
+            if self.not_finite.is_none()
                 && (every.is_some_and(|every| number.is_multiple_of(every)) || (best && keep_best))
             {
-                self.save()?;
+                self.save(Older::Pruned)?;
                 saved = number;
             }
             progress.inc(1);
         }
         progress.finish();
         self.settle()?;
-        if self.not_finite.length > 0 {
-            let diverged = self.diverged()?;
-            if self.interrupted {
-                print::note(format!("warning: {diverged}"));
-                return Err(Interrupted.into());
-            }
-            bail!(diverged);
+        if let Some(Row { before, length }) = self.not_finite {
+            print::note(format!(
+                "warning: loss or gradient were not finite in the last {length} of the steps: the weights are those of step {}",
+                before.step
+            ));
         }
         if self.run.state.step == 0 && self.interrupted {
             print::note("no step was made, so nothing was saved");
@@ -193,43 +204,53 @@ impl Training<'_> {
         }
         // A run that stands where its newest checkpoint does is saved already.
         if saved != self.run.state.step || self.run.state.step == 0 {
-            self.save()?;
+            self.save(Older::Pruned)?;
         }
         self.settle()?;
         Ok(self.run.state.step < steps && !self.run.ends_early())
     }
 
-    fn count_not_finite(&mut self, number: u64, step: &Step) {
-        let Row { first, length } = self.not_finite;
+    fn count_not_finite(&mut self, before: TrainState, step: &Step) {
         if step.not_finite {
-            let first = if length == 0 { number } else { first };
-            self.not_finite = Row { first, length: length + 1 };
+            let row = self.not_finite.get_or_insert(Row { before, length: 0 });
+            row.length += 1;
         } else if !step.skipped {
-            self.not_finite = Row::default();
+            self.not_finite = None;
         }
+    }
+
+    /// Saves where the run stood before the steps that were not finite. If that is all that is wrong: the update before
+    /// them can have broken the weights already, and then an older checkpoint is what is left.
+    fn save_before_divergence(&mut self) -> Result<()> {
+        self.settle()?;
+        let before = self.not_finite.map_or(self.run.state, |row| row.before);
+        let path = checkpoint::path(self.out, before.step);
+        if before.step == 0
+            || self.newest.as_ref() == Some(&path)
+            || self.run.broken_parameter()?.is_some()
+        {
+            return Ok(());
+        }
+        self.run.state = before;
+        self.save(Older::Kept)?;
+        self.settle()
     }
 
     /// What to say of a run that diverges.
     fn diverged(&self) -> Result<String> {
-        let Row { first, length } = self.not_finite;
-        let mut text = match length {
-            0 => format!("the run diverged at step {}", self.run.state.step),
-            1 => format!(
-                "the run diverged: loss or gradient were not finite at step {first}, the last one"
-            ),
-            _ => format!(
-                "the run diverged: from step {first} on, loss or gradient were not finite in all {length} steps"
+        let mut text = match self.not_finite {
+            None => format!("the run diverged at step {}", self.run.state.step),
+            Some(Row { before, length }) => format!(
+                "the run diverged: from step {} on, loss or gradient were not finite in {length} steps in a row",
+                before.step + 1
             ),
         };
         if let Some(name) = self.run.broken_parameter()? {
             text += &format!("; the parameter `{name}` has numbers that are not finite");
         }
         text += &match &self.newest {
-            Some(newest) => format!(
-                "; nothing was saved since, the last good checkpoint is `{}`",
-                newest.display()
-            ),
-            None => "; no checkpoint was saved before that".to_string(),
+            Some(newest) => format!("; what it was before that is `{}`", newest.display()),
+            None => "; nothing was saved before that".to_string(),
         };
         text += "\nhint: lower `optimizer.lr` or lengthen `schedule.warmup_steps`, and train into another folder with `--out`";
         Ok(text)
@@ -237,7 +258,7 @@ impl Training<'_> {
 
     /// Evaluates if this step is one to do so after; says whether the loss is the lowest so far.
     fn evaluate(&mut self, step: u64, progress: &Progress) -> Result<bool> {
-        let Some(settings) = &self.run.config.evaluate else { return Ok(false) };
+        let Some(settings) = self.run.evaluates() else { return Ok(false) };
         let number = if step.is_multiple_of(settings.every) {
             step / settings.every - 1
         } else if step == self.run.steps {
@@ -250,7 +271,8 @@ impl Training<'_> {
         Ok(loss.is_some_and(|loss| self.run.state.evaluated(loss, min_delta)))
     }
 
-    /// Makes the `number`-th evaluation and tells what it found; gives its loss, if no signal came meanwhile.
+    /// Makes the `number`-th evaluation and tells what it found; gives its loss, unless a signal came meanwhile or there was
+    /// nothing in it that counts.
     fn evaluation(&mut self, number: u64, progress: &Progress) -> Result<Option<f64>> {
         let step = self.run.state.step;
         let Some(evaluation) = self.run.evaluate(number)? else { return Ok(None) };
@@ -265,8 +287,9 @@ impl Training<'_> {
         if let Some(logbook) = &self.logbook {
             logbook.line(Line::validation(step, &evaluation));
         }
+        let counts = evaluation.total.supervised_tokens > 0;
         self.validation = Some(evaluation);
-        Ok(Some(loss))
+        Ok(counts.then_some(loss))
     }
 
     /// Waits until what was saved is on the disk.
@@ -277,7 +300,7 @@ impl Training<'_> {
         Ok(())
     }
 
-    fn save(&mut self) -> Result<()> {
+    fn save(&mut self, older: Older) -> Result<()> {
         self.settle()?;
         // The update of the last step can have broken what its loss did not show yet.
         if self.run.broken_parameter()?.is_some() {
@@ -286,7 +309,8 @@ impl Training<'_> {
         let Run { config, model, optimizer, state, .. } = &mut self.run;
         let CheckpointConfig { keep, keep_every, keep_best, .. } = config.checkpoint;
         let best = state.best.filter(|_| keep_best).map(|best| best.step);
-        let keep = Keep { last: keep, every: keep_every, best };
+        let last = if older == Older::Pruned { keep } else { usize::MAX };
+        let keep = Keep { last, every: keep_every, best };
         let about = || {
             let origin = self.origin.as_mut().context("rank 0 hashes what the run begins with")?;
             Ok(About {

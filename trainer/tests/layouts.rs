@@ -17,6 +17,7 @@ use compared::{alone, compare, config, make, off, square_of_ones};
 use golden_run::join;
 use tch::Kind;
 use trainer::config::Zero;
+use trainer::order::Order;
 use trainer::ranks::{Mesh, Ranks};
 use trainer::run::Run;
 
@@ -150,10 +151,13 @@ fn a_step_sends_what_the_formulas_say_and_every_rank_calls_the_same() {
 
 #[test]
 fn an_update_without_anything_to_learn_is_skipped_by_all() {
+    // A seed that begins with two documents in which nobody answers.
+    let silent = |seed: &u32| Order::new(12, None, *seed, 2, 0).train.iter().all(|it| it % 4 == 0);
+    let seed = (0..).find(silent).map(|seed| format!("seed={seed}")).expect("one of them does");
     ranks::run(2, |place| {
         let ranks = join(place);
         for stage in STAGES {
-            let settings = [stage, "loss.train_on=[system]"];
+            let settings = [stage, "batch.global=2", &seed];
             let mut run = Run::open_on(&ranks, config(&settings)).expect("a run");
             let step = run.step().expect("a step");
             assert!(step.skipped && !step.not_finite && step.loss == 0.0);

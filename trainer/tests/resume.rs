@@ -256,18 +256,11 @@ fn a_diverged_run_stops_and_keeps_its_good_checkpoints() {
     let lr = ["--set", "optimizer.lr=1e30"];
     let words = [
         "error: the run diverged: from step",
-        "in all 4 steps",
-        "last good checkpoint is `run/checkpoints/step-",
+        "in 4 steps in a row",
+        "what it was before that is `run/checkpoints/step-",
         "hint: lower `optimizer.lr`",
     ];
     fails(&mut run.train("run", &lr), 1, &words);
     // Another attempt finds the same checkpoint and comes to the same end.
     fails(&mut run.train("run", &lr), 1, &words);
-
-    // The end of the run in such a row is no success either.
-    fails(
-        &mut run.train("new", &["--set", "optimizer.lr=1e30", "--set", "steps=4"]),
-        1,
-        &["diverged"],
-    );
 }

@@ -9,6 +9,7 @@ use serde_json::Value;
 use shards::layout::IndexKind;
 use shards::role::Role;
 use shards::writer::PairWriter;
+use trainer::order::Order;
 
 /// A folder with shards and a configuration; the model is the golden one.
 struct Workshop {
@@ -209,8 +210,40 @@ fn what_does_not_fit_is_refused_before_the_first_step() {
     check(
         &["--set", "epochs=0.1", "--set", "steps=null"],
         &expect![[r#"
-        error: 12 documents do not fill one global batch of 4
+        error: `epochs` is 0.1, and 0.1 times 12 documents do not fill one global batch of 4
         hint: raise `epochs`, or lower `batch.global`"#]],
+    );
+    check(
+        &["--set", "epochs=1e30", "--set", "steps=null"],
+        &expect![[r#"
+        error: 18446744073709551615 steps of 4 documents draw 73786976294838206460 samples, more than the 4294967296 that can be planned
+        hint: lower `steps`, `epochs` or `batch.global`"#]],
+    );
+    check(
+        &["--set", "schedule.kind=warmup_stable_decay", "--set", "schedule.cooldown_steps=7"],
+        &expect![[r#"
+            error: `schedule.cooldown_steps` is 7, but between the warm-up and the end of the schedule are 6 steps
+            hint: a tenth of the run is usual"#]],
+    );
+    check(
+        &["--set", "loss.weights={context: 1}"],
+        &expect![[r#"
+        error: `demo-train` has nothing to learn: no token is of a role that counts
+        hint: `loss.weights` says whose tokens count; `pretokenizer show` shows who speaks in these shards"#]],
+    );
+    let split = [
+        "--set",
+        "data.validation=null",
+        "--set",
+        "data.split=[1, 0, 0]",
+        "--set",
+        "evaluate.batches=1",
+    ];
+    check(
+        &[&split[..], &["--set", "checkpoint.keep_best=true"]].concat(),
+        &expect![[r#"
+        error: `data.split` leaves none of the 12 documents to evaluate on, and `checkpoint.keep_best` needs evaluations
+        hint: take it out, or evaluate on something"#]],
     );
     check(
         &["--set", "schedule.warmup_steps=9"],
@@ -231,6 +264,96 @@ fn what_does_not_fit_is_refused_before_the_first_step() {
             ],
         );
     }
+}
+
+#[test]
+fn a_split_that_leaves_nothing_to_evaluate_on_evaluates_nothing_as_the_reference_does() {
+    let workshop = Workshop::new();
+    let set = ["data.validation=null", "data.split=[1, 0, 0]", "evaluate.batches=1"];
+    let set: Vec<&str> = set.iter().flat_map(|it| ["--set", *it]).collect();
+    let said = workshop.succeed(&[["--out", "run"].as_slice(), &set].concat());
+    assert!(
+        said.contains(
+            "`data.split` leaves none of the 12 documents to evaluate on: nothing is evaluated"
+        ),
+        "{said}"
+    );
+    assert!(workshop.metrics("run").iter().all(|line| line["kind"] == "train"));
+}
+
+/// Makes the tokens of a document, which has `length` of them and `before` before it, those of a context.
+fn make_context(workshop: &Workshop, before: usize, length: usize) {
+    let path = workshop.path("demo-train-role.bin");
+    let mut roles = fs_err::read(&path).expect("roles");
+    for role in roles.chunks_exact_mut(2).skip(before).take(length) {
+        role.copy_from_slice(&(Role::Context as u16).to_le_bytes());
+    }
+    shards::atomic::write(&path, &roles).expect("written");
+}
+
+#[test]
+fn one_step_that_is_not_finite_is_skipped_and_costs_nothing_else() {
+    let workshop = Workshop::new();
+    // Of documents 0 to 11, of 10 to 21 tokens, the first; its loss is too large for fp32.
+    make_context(&workshop, 0, 10);
+    let set = ["loss.weights={assistant: 1, context: 3.0e+38}", "batch.global=2", "batch.micro=1"];
+    let set: Vec<&str> = set.iter().flat_map(|it| ["--set", *it]).collect();
+    let train = |out: &str, more: &[&str]| {
+        workshop.succeed(&[["--out", out].as_slice(), &set, more].concat())
+    };
+    let whole = ["--set", "steps=6"];
+    train("whole", &whole);
+    let metrics = workshop.metrics("whole");
+    let steps: Vec<&Value> = metrics.iter().filter(|line| line["kind"] == "train").collect();
+    let skipped: Vec<usize> = (0..6).filter(|step| steps[*step]["skipped"] == true).collect();
+    let &[skipped] = skipped.as_slice() else { panic!("steps {skipped:?} were skipped") };
+    assert!((1..5).contains(&skipped), "no step before or after it: {skipped}");
+    // The schedule does not count it.
+    assert_eq!(steps[skipped]["lr"], steps[skipped + 1]["lr"]);
+
+    // A run that is stopped there, or ends there, is saved like any other.
+    let at = (skipped + 1).to_string();
+    let said = train("parts", &["--set", "steps=6", "--stop-after", &at]);
+    let warning = "warning: loss or gradient were not finite in the last 1 of the steps";
+    assert!(said.contains(warning), "{said}");
+    train("parts", &whole);
+    assert_eq!(losses(&workshop.metrics("parts")), losses(&metrics));
+    let checkpoint = |out: &str| {
+        fs_err::read(workshop.path(out).join("checkpoints/step-0000006/model.safetensors"))
+            .expect("weights")
+    };
+    assert!(checkpoint("parts") == checkpoint("whole"));
+}
+
+#[test]
+fn a_run_that_diverges_is_saved_as_it_was_before() {
+    let workshop = Workshop::new();
+    // Everything after the first document.
+    make_context(&workshop, 10, 1000);
+    let set = [
+        "loss.weights={assistant: 1, context: 3.0e+38}",
+        "batch.global=1",
+        "batch.micro=1",
+        "steps=100",
+        "stop_after_skipped=3",
+        "evaluate=null",
+        "checkpoint.every=null",
+        "schedule.warmup_steps=0",
+    ];
+    let set: Vec<&str> = set.iter().flat_map(|it| ["--set", *it]).collect();
+    // A seed that draws the first document first.
+    let seed = (0..).map(|seed| format!("seed={seed}")).find(|seed| {
+        let seed = seed.strip_prefix("seed=").and_then(|seed| seed.parse().ok()).expect("a seed");
+        Order::new(12, None, seed, 1, 0).train == [0]
+    });
+    let seed = seed.expect("one of them does");
+    let output = workshop.train(&[["--out", "run", "--set", &seed].as_slice(), &set].concat());
+    let said = String::from_utf8(output.stderr).expect("text");
+    assert_eq!(output.status.code(), Some(1), "{said}");
+    let complaint = "the run diverged: from step 2 on, loss or gradient were not finite in 3 steps in a row; what it was \
+                     before that is `run/checkpoints/step-0000001`";
+    assert!(said.contains(complaint), "{said}");
+    assert!(workshop.path("run/checkpoints/step-0000001/checkpoint.json").exists());
 }
 
 #[test]

@@ -79,13 +79,12 @@ void torch_ext_grad(Tensors outputs, Tensors output_grads, Tensors inputs, Tenso
 }
 
 // The steps of torch.nn.utils.get_total_norm: a norm a tensor, then the norm of the norms.
-void torch_ext_norm(Tensors tensors, Tensor** norm, char** error) {
+void torch_ext_norms(Tensors tensors, Tensor** norms, char** error) {
   guard(error, [&] {
     at::NoGradGuard no_grad;
-    TORCH_CHECK(tensors.length > 0, "the norm of no tensors");
+    TORCH_CHECK(tensors.length > 0, "the norms of no tensors");
     auto kind = tensors[0].scalar_type() == at::kDouble ? at::kDouble : at::kFloat;
-    auto norms = at::_foreach_norm(tensors.handles(), 2, kind);
-    *norm = new Tensor(at::linalg_vector_norm(at::stack(norms), 2));
+    *norms = new Tensor(at::stack(at::_foreach_norm(tensors.handles(), 2, kind)));
   });
 }
 

@@ -9,15 +9,14 @@ use tch::Tensor;
 use crate::error::Result;
 use crate::shim::{self, Handles};
 
-/// The L2 norm of all `tensors` together, as a scalar where they lie: fp64 if they are, else fp32.
+/// The L2 norm of each tensor, as a vector where they lie: fp64 if they are, else fp32.
 ///
-/// Equal bit for bit to PyTorch's `torch.nn.utils.get_total_norm` on fp32; narrower kinds are summed in fp32.
-/// The list must not be empty.
-pub fn norm<T: Borrow<Tensor>>(tensors: &[T]) -> Result<Tensor> {
+/// PyTorch's `torch._foreach_norm`, bit for bit; narrower kinds are summed in fp32. The list must not be empty.
+pub fn norms<T: Borrow<Tensor>>(tensors: &[T]) -> Result<Tensor> {
     let tensors = Handles::of(tensors);
     // SAFETY: the list outlives the call.
-    shim::call_for_tensor(|norm, error| unsafe {
-        shim::torch_ext_norm(tensors.lend(), norm, error)
+    shim::call_for_tensor(|norms, error| unsafe {
+        shim::torch_ext_norms(tensors.lend(), norms, error)
     })
 }
 

@@ -71,9 +71,9 @@ unsafe extern "C" {
         gradients: *mut *mut C_tensor,
         error: *mut *mut c_char,
     );
-    pub(crate) fn torch_ext_norm(
+    pub(crate) fn torch_ext_norms(
         tensors: Tensors,
-        norm: *mut *mut C_tensor,
+        norms: *mut *mut C_tensor,
         error: *mut *mut c_char,
     );
     pub(crate) fn torch_ext_mul(tensors: Tensors, factor: *const C_tensor, error: *mut *mut c_char);

@@ -92,7 +92,7 @@ fn three_steps_of_adamw() {
 }
 
 // g = [torch.tensor([3.0, -4.0, 0.1]), torch.tensor([[1.5, 2.5], [-0.7, 0.3]])]
-// show(torch.nn.utils.get_total_norm(g))
+// show(torch.stack(torch._foreach_norm(g))), show(torch.nn.utils.get_total_norm(g))
 // p = [torch.nn.Parameter(torch.zeros_like(t)) for t in g]
 // for t, dt in zip(p, g): t.grad = dt
 // torch.nn.utils.clip_grad_norm_(p, 1.0)
@@ -103,7 +103,9 @@ fn clipping_by_the_global_norm() {
         Tensor::from_slice(&[3f32, -4.0, 0.1]),
         Tensor::from_slice(&[1.5f32, 2.5, -0.7, 0.3]).reshape([2, 2]),
     ];
-    let norm = foreach::norm(&gradients).unwrap();
+    let norms = foreach::norms(&gradients).unwrap();
+    check(&norms, &[5.001, 3.0133038]);
+    let norm = norms.linalg_norm(2, None::<&[i64]>, false, Kind::Float);
     check(&norm.unsqueeze(0), &[5.838664]);
     let factor = (norm + 1e-6).reciprocal().clamp_max(1.0);
     foreach::mul_(&gradients, &factor).unwrap();
@@ -112,14 +114,14 @@ fn clipping_by_the_global_norm() {
 }
 
 // g = [t.bfloat16().float() for t in g]
-// show(torch.nn.utils.get_total_norm(g))
+// show(torch.stack(torch._foreach_norm(g, 2, torch.float32)))
 #[test]
 fn the_norm_of_bf16_is_summed_in_fp32() {
     let gradients = [
         Tensor::from_slice(&[3f32, -4.0, 0.1]).to_kind(Kind::BFloat16),
         Tensor::from_slice(&[1.5f32, 2.5, -0.7, 0.3]).to_kind(Kind::BFloat16),
     ];
-    check(&foreach::norm(&gradients).unwrap().unsqueeze(0), &[5.838612]);
+    check(&foreach::norms(&gradients).unwrap(), &[5.001002, 3.0132003]);
 }
 
 // torch.manual_seed(7)

@@ -55,7 +55,7 @@ fn a_backtrace_is_cut_off() {
     let none: [Tensor; 0] = [];
     let bytes = Tensor::from_slice(&[1u8, 2, 3]);
     let errors = [
-        foreach::norm(&none).expect_err("an empty list has no norm"),
+        foreach::norms(&none).expect_err("an empty list has no norms"),
         foreach::mul_(&[ones(&[2])], &ones(&[2])).expect_err("the factor is no scalar"),
         rng::set_state(Device::Cpu, &bytes).expect_err("three bytes are no state"),
         rng::state(Device::Mps).expect_err("no such generator"),

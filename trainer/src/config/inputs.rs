@@ -61,7 +61,7 @@ pub struct DataConfig {
     /// How documents are laid out in rows.
     #[serde(default)]
     pub rows: RowLayout,
-    /// What becomes of a document with more than `batch.sequence_length` tokens.
+    /// What becomes of a document with more than `batch.sequence_length` + 1 tokens: the last one is predicted, not read.
     #[serde(default)]
     pub too_long: TooLongRule,
 }
