@@ -10,6 +10,12 @@ pub fn is_space(c: char) -> bool {
     c.is_whitespace() || ('\u{1c}'..='\u{1f}').contains(&c)
 }
 
+/// `\s` of Python's `re`, as a class for the inside of brackets.
+pub(crate) const SPACE: &str = r"\s\x1c-\x1f";
+
+/// `\d` of Python's `re`: the decimal digits of Unicode 14, which Python 3.11 has.
+pub(crate) const DIGIT: &str = r"[\p{Nd}&&\p{Age:14.0}]";
+
 /// `str.strip()`.
 #[must_use]
 pub fn strip(text: &str) -> &str {

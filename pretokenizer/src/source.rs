@@ -12,6 +12,7 @@ mod archive; // the one file of a tar archive
 pub mod content; // path -> bytes, unpacked, from the first to the last
 pub mod json; // bytes -> blocks of rows, one slice per row
 pub mod columns; // parquet and arrow -> batches, one JSON value per row
+pub(crate) mod numbers; // numbers whose text is lost when they are read
 pub mod bad_row; // what is wrong with a row, in words
 pub mod journal; // where rows stand, and which were left out
 pub mod rows; // blocks and batches -> typed rows, in parallel

@@ -120,7 +120,11 @@ impl Datamix {
             Some(value) => Ok(value.clone()),
             None => Err(missing(key)),
         };
-        let datasets = section.datasets.value().cloned().ok_or_else(|| missing("datasets"))?;
+        let datasets = section.datasets.value().cloned().ok_or_else(|| {
+            let what =
+                "`datasets` is set in none of the sections\nhint: name a section that sets it";
+            cli::exit::bad_input(anyhow::anyhow!(what))
+        })?;
         let datasets_extra = section.datasets_extra.value().cloned().unwrap_or_default();
         if datasets.is_empty() && datasets_extra.is_empty() {
             bail_input!("`datasets` is empty: there is nothing to build");

@@ -5,31 +5,36 @@ use shards::rng::TorchGenerator;
 
 use crate::config::sources::Alpaca;
 use crate::documents::Documents;
+use crate::loaders::coerced::{Answer, needed};
 use crate::loaders::{Context, Loaded, word_filter};
 use crate::piece::Piece;
 use crate::sample::Sample;
 use crate::source::typed;
 use crate::split;
 
-#[derive(Deserialize)]
-struct Row {
-    instruction: String,
-    input: String,
-    output: String,
-}
-
 /// `alpaca` and `code_alpaca`: divided first, filtered then.
 pub(crate) fn load(name: &str, keys: &Alpaca, context: &mut Context<'_>) -> anyhow::Result<Loaded> {
     let dataset =
         if name == "alpaca" { "yahma/alpaca-cleaned" } else { "sahil2801/CodeAlpaca-20k" };
     let files = context.files(dataset, None, "train")?;
+    #[derive(Deserialize)]
+    struct Row {
+        instruction: Option<String>,
+        input: String,
+        output: Option<String>,
+    }
     let piece = |row: Row| {
-        let mut question = row.instruction;
-        if !row.input.is_empty() {
-            question = question + "\n" + &row.input;
+        // Before an input, the instruction is written as Python's `format` writes it.
+        let question = match &*row.input {
+            "" => needed(row.instruction, "instruction")?,
+            input => row.instruction.unwrap_or_else(|| "None".into()) + "\n" + input,
+        };
+        if !word_filter::accepts(&question) {
+            return Ok(None);
         }
-        let accepted = word_filter::accepts(&question) && word_filter::accepts(&row.output);
-        Ok(accepted.then(|| Piece::from(Sample::dialogue([(question, row.output)]))))
+        let output = needed(row.output, "output")?;
+        let accepted = word_filter::accepts(&output);
+        Ok(accepted.then(|| Piece::from(Sample::dialogue([(question, output)]))))
     };
     let mut samples = Vec::new();
     context.reader.for_each(&files, typed(), piece, |place, piece| {
@@ -54,6 +59,12 @@ pub(crate) fn load(name: &str, keys: &Alpaca, context: &mut Context<'_>) -> anyh
 
 /// `alpaca_gpt4`: the separator before an input is drawn at random.
 pub(crate) fn gpt4(context: &mut Context<'_>) -> anyhow::Result<Loaded> {
+    #[derive(Deserialize)]
+    struct Row {
+        instruction: String,
+        input: String,
+        output: Answer,
+    }
     let files = context.files("teknium/GPT4-LLM-Cleaned", None, "train")?;
     context.reader.for_each(&files, typed(), Ok, |place, row: Row| {
         let input = row.input.to_lowercase();

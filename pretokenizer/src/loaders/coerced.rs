@@ -6,10 +6,16 @@ use serde::de::{self, Error, IgnoredAny, SeqAccess, Visitor};
 use serde::{Deserialize, Deserializer};
 
 use crate::python;
+use crate::source::{BadField, numbers};
 
 /// A text; a number or a truth value is written out as Python's `str` does it. Null is an error.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Text(pub String);
+
+/// A text of which a row that is left out has no need.
+pub(crate) fn needed(text: Option<String>, field: &str) -> Result<String, BadField> {
+    text.ok_or_else(|| BadField::Wrong(format!("field `{field}`: found null, expected a text")))
+}
 
 impl From<Text> for String {
     fn from(Text(text): Text) -> Self {
@@ -32,9 +38,41 @@ impl From<Answer> for String {
 #[serde(from = "Option<Text>")]
 pub struct Formatted(pub String);
 
+impl From<Formatted> for String {
+    fn from(Formatted(text): Formatted) -> Self {
+        text
+    }
+}
+
 impl From<Option<Text>> for Formatted {
     fn from(text: Option<Text>) -> Self {
         Self(text.map_or_else(|| "None".into(), String::from))
+    }
+}
+
+/// What stands in a column that may have numbers. Arrow gives all of them one type, so that a whole number beside others is
+/// no whole number, and one of 64 bits or more never is.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Cell {
+    /// A whole number.
+    Whole(i64),
+    /// Another number.
+    Real(f64),
+    /// No number.
+    Other(Formatted),
+}
+
+impl Cell {
+    /// As Python's `format` writes it, in a column with other than whole numbers or without.
+    #[must_use]
+    pub fn formatted(self, column_has_reals: bool) -> String {
+        match self {
+            #[expect(clippy::cast_precision_loss, reason = "arrow loses it as well")]
+            Self::Whole(value) if column_has_reals => python::float_repr(value as f64),
+            Self::Whole(value) => value.to_string(),
+            Self::Real(value) => python::float_repr(value),
+            Self::Other(Formatted(text)) => text,
+        }
     }
 }
 
@@ -109,6 +147,7 @@ impl<'de> Visitor<'de> for AsText {
     }
 
     fn visit_f64<E>(self, value: f64) -> Result<Text, E> {
+        numbers::note(value);
         Ok(Text(python::float_repr(value)))
     }
 
@@ -119,6 +158,55 @@ impl<'de> Visitor<'de> for AsText {
         let first = list.next_element()?.ok_or_else(|| A::Error::invalid_length(0, &self))?;
         while list.next_element::<IgnoredAny>()?.is_some() {}
         Ok(first)
+    }
+}
+
+impl<'de> Deserialize<'de> for Cell {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct AsCell;
+        impl Visitor<'_> for AsCell {
+            type Value = Cell;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("a number or a text")
+            }
+
+            fn visit_i64<E>(self, value: i64) -> Result<Cell, E> {
+                Ok(Cell::Whole(value))
+            }
+
+            #[expect(clippy::cast_precision_loss, reason = "arrow loses it as well")]
+            fn visit_u64<E>(self, value: u64) -> Result<Cell, E> {
+                Ok(i64::try_from(value).map_or(Cell::Real(value as f64), Cell::Whole))
+            }
+
+            fn visit_f64<E>(self, value: f64) -> Result<Cell, E> {
+                // A large one is no whole number here, whatever its text.
+                if value == 0.0 {
+                    numbers::note(value);
+                }
+                Ok(Cell::Real(value))
+            }
+
+            fn visit_bool<E: Error>(self, value: bool) -> Result<Cell, E> {
+                AsText { or_first_of_list: false }.visit_bool(value).map(Some).map(Cell::from)
+            }
+
+            fn visit_str<E>(self, text: &str) -> Result<Cell, E> {
+                Ok(Cell::from(Some(Text(text.to_string()))))
+            }
+
+            fn visit_unit<E>(self) -> Result<Cell, E> {
+                Ok(Cell::from(None))
+            }
+        }
+        deserializer.deserialize_any(AsCell)
+    }
+}
+
+impl From<Option<Text>> for Cell {
+    fn from(text: Option<Text>) -> Self {
+        Self::Other(text.into())
     }
 }
 

@@ -56,7 +56,8 @@ struct Extra {
 
 /// A text, and what people preferred.
 struct Comparison {
-    text: String,
+    /// Null is a text of its own.
+    text: Option<String>,
     better: String,
     worse: String,
 }
@@ -64,7 +65,7 @@ struct Comparison {
 /// `hf_summary_pairs`: every text with the summary that won.
 pub(crate) fn pairs(context: &mut Context<'_>) -> anyhow::Result<Loaded> {
     load("HFSummaryPairs", context, |comparisons| {
-        comparisons.into_iter().map(|it| (it.text, it.better)).collect()
+        comparisons.into_iter().map(|it| (shown(it.text), it.better)).collect()
     })
 }
 
@@ -72,9 +73,9 @@ pub(crate) fn pairs(context: &mut Context<'_>) -> anyhow::Result<Loaded> {
 /// reference's check for repetitions looks in the wrong place.
 pub(crate) fn best(context: &mut Context<'_>) -> anyhow::Result<Loaded> {
     load("HFSummary", context, |comparisons| {
-        let mut wins: HashMap<&str, Vec<(&str, usize)>> = HashMap::new();
+        let mut wins: HashMap<Option<&str>, Vec<(&str, usize)>> = HashMap::new();
         for Comparison { text, better, worse } in &comparisons {
-            let wins = wins.entry(text).or_default();
+            let wins = wins.entry(text.as_deref()).or_default();
             for (summary, points) in [(better, 1), (worse, 0)] {
                 match wins.iter_mut().find(|(known, _)| known == summary) {
                     Some((_, n)) => *n += points,
@@ -82,12 +83,13 @@ pub(crate) fn best(context: &mut Context<'_>) -> anyhow::Result<Loaded> {
                 }
             }
         }
-        let best = |text: &str| {
+        let best = |text: Option<&str>| {
             // Of equals the first; `max_by_key` would take the last.
-            let best = wins[text].iter().rev().max_by_key(|(_, n)| *n);
+            let best = wins[&text].iter().rev().max_by_key(|(_, n)| *n);
             best.map(|(summary, _)| (*summary).to_string()).unwrap_or_default()
         };
-        comparisons.iter().map(|it| (it.text.clone(), best(&it.text))).collect()
+        let best = |it: &Comparison| (shown(it.text.clone()), best(it.text.as_deref()));
+        comparisons.iter().map(best).collect()
     })
 }
 
@@ -123,10 +125,14 @@ fn load(
     Ok(Loaded::divided(label, n_train).with_wordings(WORDINGS))
 }
 
+/// As Python's `format` writes it.
+fn shown(text: Option<String>) -> String {
+    text.unwrap_or_else(|| "None".into())
+}
+
 impl Comparison {
     fn of(row: Row) -> Self {
-        // A text that is null is what Python's `format` makes of it.
-        let text = row.info.article.or(row.info.post).unwrap_or_else(|| "None".into());
+        let text = row.info.article.or(row.info.post);
         let [first, second] = row.summaries.map(|it| python::strip(&it.text).to_string());
         let (better, worse) = if row.choice == 0 { (first, second) } else { (second, first) };
         Self { text, better, worse }

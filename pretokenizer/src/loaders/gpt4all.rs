@@ -4,6 +4,7 @@ use anyhow::bail;
 use serde::Deserialize;
 
 use crate::config::FileNames;
+use crate::loaders::coerced::needed;
 use crate::loaders::{Context, Loaded, Made, word_filter};
 use crate::python;
 use crate::sample::Sample;
@@ -11,7 +12,7 @@ use crate::sample::Sample;
 #[derive(Deserialize)]
 struct Single {
     prompt: String,
-    response: String,
+    response: Option<String>,
 }
 
 #[derive(Deserialize)]
@@ -37,9 +38,12 @@ pub(crate) fn load(context: &mut Context<'_>) -> anyhow::Result<Loaded> {
     };
     let accepts = |text: &str| !text.is_empty() && word_filter::accepts(text);
     context.each(&single, |row: Single| {
-        let accepted = accepts(&row.prompt) && accepts(&row.response);
-        let sample = accepted.then(|| Sample::dialogue([(row.prompt, row.response)]));
-        Ok(made(sample))
+        if !accepts(&row.prompt) {
+            return Ok(made(None));
+        }
+        let response = needed(row.response, "response")?;
+        let accepted = accepts(&response);
+        Ok(made(accepted.then(|| Sample::dialogue([(row.prompt, response)]))))
     })?;
     context.each(&multi, |row: Multi| {
         let sample = turns(row.conversation)?.map(Sample::alternating);

@@ -13,7 +13,7 @@ use crate::config::sources::Oig;
 use crate::documents::{Documents, Joined};
 use crate::loaders::{Context, Loaded};
 use crate::piece::Piece;
-use crate::python;
+use crate::python::{self, SPACE};
 use crate::sample::Sample;
 use crate::source::typed;
 use crate::split;
@@ -62,8 +62,8 @@ pub(crate) fn load(keys: &Oig, context: &mut Context<'_>) -> anyhow::Result<Load
 /// The turns of a text; `None` if they do not begin with the human and end with the bot.
 fn turns(text: &str) -> Option<Vec<String>> {
     static MARK: LazyLock<Regex> = LazyLock::new(|| {
-        Regex::new(r"[\s\x1c-\x1f]*(<(?:human|bot)>):[\s\x1c-\x1f]*")
-            .expect("the pattern is written here")
+        let pattern = format!("[{SPACE}]*(<(?:human|bot)>):[{SPACE}]*");
+        Regex::new(&pattern).expect("the pattern is written here")
     });
     let mut turns = Vec::new();
     let (mut role, mut turn) = ("", String::new());

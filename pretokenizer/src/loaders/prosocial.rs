@@ -3,6 +3,7 @@
 use serde::Deserialize;
 
 use crate::config::FileNames;
+use crate::loaders::coerced::Formatted;
 use crate::loaders::{Context, Loaded};
 use crate::piece::Piece;
 use crate::sample::Sample;
@@ -15,12 +16,12 @@ const FILE: &str = "train.json";
 pub(crate) fn dialogue(context: &mut Context<'_>) -> anyhow::Result<Loaded> {
     #[derive(Deserialize)]
     struct Row {
-        context: String,
-        rots: Vec<String>,
+        context: Formatted,
+        rots: Vec<Formatted>,
     }
     let files = context.files(DATASET, Some(&FileNames::one(FILE)), "train")?;
-    let pieces = |Row { context, rots }: Row| {
-        let samples = rots.into_iter().map(|rot| Sample::alternating([context.clone(), rot]));
+    let pieces = |Row { context: Formatted(context), rots }: Row| {
+        let samples = rots.into_iter().map(|rot| Sample::alternating([context.clone(), rot.0]));
         Ok(samples.map(Piece::from).collect::<Vec<_>>())
     };
     context.reader.for_each(&files, typed(), pieces, |place, pieces| {
@@ -36,17 +37,19 @@ pub(crate) fn dialogue(context: &mut Context<'_>) -> anyhow::Result<Loaded> {
 pub(crate) fn explanations(context: &mut Context<'_>) -> anyhow::Result<Loaded> {
     #[derive(Deserialize)]
     struct Row {
-        context: String,
-        safety_annotations: Vec<String>,
-        safety_annotation_reasons: Vec<String>,
+        context: Formatted,
+        safety_annotations: Vec<Formatted>,
+        safety_annotation_reasons: Vec<Formatted>,
     }
     let files = context.files(DATASET, Some(&FileNames::one(FILE)), "train")?;
     context.reader.for_each(&files, typed(), Ok, |place, row: Row| {
-        let said = &row.context;
+        let said = &row.context.0;
         if row.safety_annotations.is_empty() || row.safety_annotation_reasons.is_empty() {
             context.samples.drop_row(place, "no annotation with a reason");
         }
-        for (a, r) in row.safety_annotations.iter().zip(&row.safety_annotation_reasons) {
+        for (Formatted(a), Formatted(r)) in
+            row.safety_annotations.iter().zip(&row.safety_annotation_reasons)
+        {
             let because = format!("This sentence is {a} because {r}");
             let (question, answer) = match *context.streams.choice(&[0, 1, 2, 3]) {
                 0 => (format!("'{said}' Why is this sentence {a}"), because),

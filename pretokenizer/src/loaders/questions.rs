@@ -4,9 +4,8 @@ use std::path::PathBuf;
 
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
-use serde_json::Number;
 
-use crate::loaders::coerced::Text;
+use crate::loaders::coerced::{Cell, Formatted};
 use crate::loaders::{Context, Loaded, Made};
 use crate::python;
 use crate::sample::Sample;
@@ -42,18 +41,7 @@ pub(crate) fn load(name: &str, context: &mut Context<'_>) -> anyhow::Result<Load
                 row.rationale.split_once("answer : ").unwrap_or((&row.rationale, ""));
             Ok((row.problem.into(), reasons.to_string()))
         }),
-        "gsm8k_hard" => whole("reasoning-machines/gsm-hard", context, |row: GsmHard| {
-            let question = row.input + "\nWrite a small snippet of python code to answer this";
-            let target = match row.target.as_f64().filter(|_| row.target.is_f64()) {
-                Some(target) => python::float_repr(target),
-                None => row.target.to_string(),
-            };
-            let answer = format!(
-                "Here's the code solution to the question\n```python\n{}\n```\n The answer should be {target}",
-                python::strip(&row.code)
-            );
-            Ok((question, answer))
-        }),
+        "gsm8k_hard" => gsm8k_hard(context),
         "wikihow" => whole("b-mc2/wikihow_lists", context, |row: WikiHow| {
             Ok((row.title + ", explain step by step", row.result.into()))
         }),
@@ -71,9 +59,32 @@ pub(crate) fn load(name: &str, context: &mut Context<'_>) -> anyhow::Result<Load
     }
 }
 
+/// `gsm8k_hard`: all rows are held, as one of them may decide how the results of the others are written.
+fn gsm8k_hard(context: &mut Context<'_>) -> anyhow::Result<Loaded> {
+    #[derive(Deserialize)]
+    struct Row {
+        input: String,
+        code: String,
+        target: Cell,
+    }
+    let files = repository::split_files("reasoning-machines/gsm-hard", "train")?;
+    let rows: Vec<(_, Row)> = context.reader.rows(&files)?;
+    let has_reals = rows.iter().any(|(_, row)| matches!(row.target, Cell::Real(_)));
+    for (place, Row { input, code, target }) in rows {
+        let question = input + "\nWrite a small snippet of python code to answer this";
+        let answer = format!(
+            "Here's the code solution to the question\n```python\n{}\n```\n The answer should be {}",
+            python::strip(&code),
+            target.formatted(has_reals)
+        );
+        context.samples.push(place, &Sample::dialogue([(question, answer)]).into())?;
+    }
+    Ok(Loaded::whole(LABEL))
+}
+
 /// A part of `eli5`, whose splits are named after the forum.
 fn reddit(splits: [&str; 2], context: &mut Context<'_>) -> anyhow::Result<Loaded> {
-    parts("eli5", splits, context, |row: Post| Ok((row.title, first(row.answers.text)?)))
+    parts("eli5", splits, context, |row: Post| Ok((row.title.into(), first(row.answers.text)?)))
 }
 
 /// `ua_squad`: one JSON document a file, whose field `data` has the rows.
@@ -130,7 +141,7 @@ fn samples<T: DeserializeOwned + Send>(
     context.each(files, |row| Ok(Made::Sample(Sample::dialogue([pair(row)?]))))
 }
 
-fn first(answers: Vec<Text>) -> anyhow::Result<String> {
+fn first(answers: Vec<Formatted>) -> anyhow::Result<String> {
     answers
         .into_iter()
         .next()
@@ -149,12 +160,12 @@ struct Squad {
 
 #[derive(Deserialize)]
 struct Answers {
-    text: Vec<Text>,
+    text: Vec<Formatted>,
 }
 
 #[derive(Deserialize)]
 struct Post {
-    title: String,
+    title: Formatted,
     answers: Answers,
 }
 
@@ -173,33 +184,26 @@ struct UaQuestion {
 
 #[derive(Deserialize)]
 struct QuestionAnswer {
-    question: Text,
-    answer: Text,
+    question: Formatted,
+    answer: Formatted,
 }
 
 #[derive(Deserialize)]
 #[serde(rename_all = "PascalCase")]
 struct MathQa {
-    problem: Text,
+    problem: Formatted,
     rationale: String,
-}
-
-#[derive(Deserialize)]
-struct GsmHard {
-    input: String,
-    code: String,
-    target: Number,
 }
 
 #[derive(Deserialize)]
 struct WikiHow {
     title: String,
-    result: Text,
+    result: Formatted,
 }
 
 #[derive(Deserialize)]
 struct Essay {
-    instructions: Text,
+    instructions: Formatted,
     titles: String,
     essays: String,
 }

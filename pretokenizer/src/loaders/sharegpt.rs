@@ -8,7 +8,7 @@ use serde::Deserialize;
 use crate::config::sources::Cut;
 use crate::config::{FileNames, Key};
 use crate::loaders::{Context, Loaded};
-use crate::python;
+use crate::python::{self, DIGIT, SPACE};
 use crate::sample::Sample;
 use crate::source::{BadField, typed};
 use crate::streams::Streams;
@@ -110,7 +110,8 @@ fn pairs(
 /// Takes back the escapes of Markdown and takes out reference marks.
 fn clean(text: &str) -> String {
     static MARKS: LazyLock<Regex> = LazyLock::new(|| {
-        Regex::new(r"\[[\s\x1c-\x1f]?\p{Nd}+[\s\x1c-\x1f]?\]").expect("the pattern is written here")
+        let pattern = format!(r"\[[{SPACE}]?{DIGIT}+[{SPACE}]?\]");
+        Regex::new(&pattern).expect("the pattern is written here")
     });
     let text = text.replace(r"\_", "_").replace(r"\*", "*");
     MARKS.replace_all(&text, "").into_owned()

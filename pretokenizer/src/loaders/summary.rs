@@ -2,6 +2,7 @@
 
 use serde::Deserialize;
 
+use crate::loaders::coerced::{Formatted, Text};
 use crate::loaders::{Context, Loaded, Made};
 use crate::piece::Piece;
 use crate::sample::Sample;
@@ -41,9 +42,10 @@ pub(crate) fn load(name: &str, context: &mut Context<'_>) -> anyhow::Result<Load
             dataset => dataset.into(),
         };
         let files = context.files(dataset, None, split)?;
-        let piece = |[text, summary]: [Option<String>; 2]| {
-            let text = text.unwrap_or_default().replace("\n\n", "\n");
-            Ok(Piece::from(worded(&text, summary.unwrap_or_default())))
+        let piece = |[text, summary]: [Option<Text>; 2]| {
+            let text = text.map(String::from).unwrap_or_default().replace("\n\n", "\n");
+            // A summary is written as Python's `format` writes it.
+            Ok(Piece::from(worded(&text, Formatted::from(summary).0)))
         };
         let take = |place: RowPlace<'_>, piece| context.samples.push(place, &piece).map(drop);
         context.reader.for_each_columns(&files, *columns, piece, take)?;

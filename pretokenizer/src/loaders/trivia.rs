@@ -6,6 +6,7 @@ use shards::Role;
 use text::{Conversation, Message};
 
 use crate::documents::Documents;
+use crate::loaders::coerced::Formatted;
 use crate::loaders::{Context, Loaded};
 use crate::piece::Piece;
 use crate::sample::Sample;
@@ -13,7 +14,7 @@ use crate::source::{Dataset, repository, typed};
 
 #[derive(Deserialize)]
 struct Row {
-    question: String,
+    question: Formatted,
     answer: Answer,
     #[serde(default)]
     search_results: SearchResults,
@@ -21,7 +22,7 @@ struct Row {
 
 #[derive(Deserialize)]
 struct Answer {
-    aliases: Vec<String>,
+    aliases: Vec<Formatted>,
 }
 
 #[derive(Deserialize, Default)]
@@ -71,13 +72,13 @@ fn pieces(row: Row, with_context: bool) -> anyhow::Result<[Vec<Piece>; 2]> {
     };
     let contexts = row.search_results.search_context;
     let questions = match (with_context, contexts.is_empty()) {
-        (false, _) => vec![row.question],
-        (true, true) => vec![format!(" {}", row.question)],
-        (true, false) => contexts.iter().map(|it| format!("{it} {}", row.question)).collect(),
+        (false, _) => vec![row.question.0],
+        (true, true) => vec![format!(" {}", row.question.0)],
+        (true, false) => contexts.iter().map(|it| format!("{it} {}", row.question.0)).collect(),
     };
     let [user, assistant] = [Role::User, Role::Assistant];
     Ok([
         questions.into_iter().map(|text| turn(user, text)).collect(),
-        row.answer.aliases.into_iter().map(|text| turn(assistant, text)).collect(),
+        row.answer.aliases.into_iter().map(|alias| turn(assistant, alias.0)).collect(),
     ])
 }

@@ -1,12 +1,10 @@
 //! `webgpt`: the better of the answers to each question.
 
 use std::collections::HashMap;
-use std::sync::LazyLock;
 
-use regex::Regex;
 use serde::Deserialize;
 
-use crate::loaders::{Context, Loaded};
+use crate::loaders::{Context, Loaded, dolly};
 use crate::sample::Sample;
 use crate::source::{RowPlace, typed};
 
@@ -31,7 +29,8 @@ pub(crate) fn load(context: &mut Context<'_>) -> anyhow::Result<Loaded> {
     let mut questions: Vec<Asked<'_>> = Vec::new();
     // A question's rows may stand anywhere, so all questions are held.
     context.reader.for_each(&files, typed(), Ok, |at, row: Row| {
-        let answers = [row.answer_0, row.answer_1].map(|text| without_references(&text));
+        let answers =
+            [row.answer_0, row.answer_1].map(|text| dolly::without_numbers(&text).into_owned());
         if answers.iter().any(String::is_empty) || answers[0] == answers[1] {
             context.samples.drop_row(at, "empty or equal answers");
             return Ok(());
@@ -68,11 +67,4 @@ struct Asked<'f> {
     text: String,
     answers: Vec<(String, f64)>,
     rows: Vec<RowPlace<'f>>,
-}
-
-fn without_references(text: &str) -> String {
-    static MARKS: LazyLock<Regex> = LazyLock::new(|| {
-        Regex::new(r"\[\p{Nd}+(?:,[\s\x1c-\x1f]*\p{Nd}+)*\]").expect("the pattern is written here")
-    });
-    MARKS.replace_all(text, "").into_owned()
 }

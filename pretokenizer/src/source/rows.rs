@@ -9,8 +9,8 @@ use std::sync::Arc;
 use anyhow::anyhow;
 use arrow_array::RecordBatch;
 use cli::{bail_input, exit};
-use serde::Deserializer;
 use serde::de::{DeserializeOwned, DeserializeSeed, IgnoredAny, MapAccess, Visitor};
+use serde::{Deserialize, Deserializer};
 use serde_json::Value;
 
 use crate::config::OnError;
@@ -21,6 +21,7 @@ use crate::source::columns::{self, Batch, Batches, Kind};
 use crate::source::content::Content;
 use crate::source::journal::{RowPlace, RowsRead};
 use crate::source::json::{self, Place, Slice};
+use crate::source::numbers;
 
 /// Reads rows and remembers which files they came from.
 #[derive(Debug)]
@@ -137,27 +138,32 @@ impl Reader {
         Ok(())
     }
 
-    /// [`Self::for_each`] with some text columns; `None` where the row has null or no such field.
+    /// [`Self::for_each`] with some columns of one type; `None` where the row has null or no such field.
     ///
     /// That no row at all has the field is an error: the name is wrong.
-    pub fn for_each_columns<'f, const N: usize, T: Send>(
+    pub fn for_each_columns<'f, const N: usize, C: DeserializeOwned + Send, T: Send>(
         &mut self,
         files: &'f [PathBuf],
         names: [&str; N],
-        make: impl Fn([Option<String>; N]) -> anyhow::Result<T> + Sync,
+        make: impl Fn([Option<C>; N]) -> anyhow::Result<T> + Sync,
         mut take: impl FnMut(RowPlace<'f>, T) -> anyhow::Result<()> + Send,
     ) -> anyhow::Result<()> {
         let mut is_there = [false; N];
-        let with_fields = |row: [Option<String>; N]| {
+        let with_fields = |row: [Option<Option<C>>; N]| {
             let fields = row.each_ref().map(Option::is_some);
-            Ok((fields, make(row)?))
+            Ok((fields, make(row.map(Option::flatten))?))
         };
-        self.for_each(files, PickColumns(names), with_fields, |place, (fields, made)| {
-            for (is_there, field) in is_there.iter_mut().zip(fields) {
-                *is_there |= field;
-            }
-            take(place, made)
-        })?;
+        self.for_each(
+            files,
+            PickColumns(names, PhantomData),
+            with_fields,
+            |place, (fields, made)| {
+                for (is_there, field) in is_there.iter_mut().zip(fields) {
+                    *is_there |= field;
+                }
+                take(place, made)
+            },
+        )?;
         if let Some(name) = names.iter().zip(is_there).find_map(|(name, is)| (!is).then_some(name))
         {
             bail_input!(
@@ -296,20 +302,28 @@ impl<T: DeserializeOwned + Send> RowSeed for PhantomData<fn() -> T> {
     }
 }
 
-/// Picks some fields of each row by name, as texts.
-#[derive(Debug, Clone, Copy)]
-pub struct PickColumns<'n, const N: usize>(pub [&'n str; N]);
+/// Picks some fields of each row by name; of one that is there, null is nothing.
+#[derive(Debug)]
+pub struct PickColumns<'n, const N: usize, T>(pub [&'n str; N], pub PhantomData<fn() -> T>);
 
-impl<const N: usize> RowSeed for PickColumns<'_, N> {
-    type Row = [Option<String>; N];
+impl<const N: usize, T> Clone for PickColumns<'_, N, T> {
+    fn clone(&self) -> Self {
+        *self
+    }
+}
+
+impl<const N: usize, T> Copy for PickColumns<'_, N, T> {}
+
+impl<const N: usize, T: DeserializeOwned + Send> RowSeed for PickColumns<'_, N, T> {
+    type Row = [Option<Option<T>>; N];
 
     fn read<'de, D: Deserializer<'de>>(self, row: D) -> Result<Self::Row, D::Error> {
         row.deserialize_map(self)
     }
 }
 
-impl<'de, const N: usize> Visitor<'de> for PickColumns<'_, N> {
-    type Value = [Option<String>; N];
+impl<'de, const N: usize, T: Deserialize<'de>> Visitor<'de> for PickColumns<'_, N, T> {
+    type Value = [Option<Option<T>>; N];
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "an object with the fields {}", self.0.join(", "))
@@ -319,7 +333,7 @@ impl<'de, const N: usize> Visitor<'de> for PickColumns<'_, N> {
         let mut values = [const { None }; N];
         while let Some(key) = map.next_key_seed(ColumnIndex(&self.0))? {
             match key {
-                Some(i) => values[i] = map.next_value()?,
+                Some(i) => values[i] = Some(map.next_value()?),
                 None => drop(map.next_value::<IgnoredAny>()?),
             }
         }
@@ -350,14 +364,28 @@ impl Visitor<'_> for ColumnIndex<'_> {
     }
 }
 
+fn parse_fast<S: RowSeed>(bytes: &[u8], seed: S) -> Option<S::Row> {
+    let mut json = serde_json::Deserializer::from_slice(bytes);
+    let row = seed.read(&mut json).ok()?;
+    json.end().ok().map(|()| row)
+}
+
 /// Parses a row; only one that fails is parsed a second time, slowly, to name the field.
 fn parse<S: RowSeed>(bytes: &[u8], seed: S) -> Result<S::Row, BadRow> {
-    let mut fast = serde_json::Deserializer::from_slice(bytes);
     // A list may stand for an object to serde, but not to a user.
-    if bytes.first() != Some(&b'[')
-        && let Ok(row) = seed.read(&mut fast)
-        && fast.end().is_ok()
-    {
+    let is_list = bytes.first() == Some(&b'[');
+    numbers::is_in_doubt();
+    let row = if is_list { None } else { parse_fast(bytes, seed) };
+    if row.is_none() && !is_list {
+        numbers::with_large_ones(bytes).and_then(|bytes| parse_fast(&bytes, seed));
+    }
+    if numbers::is_in_doubt() {
+        let told_apart = numbers::told_apart(bytes);
+        if let Some(row) = told_apart.and_then(|bytes| parse_fast(&bytes, seed)) {
+            return Ok(row);
+        }
+    }
+    if let Some(row) = row {
         return Ok(row);
     }
     let value: Value = match serde_json::from_slice(bytes) {

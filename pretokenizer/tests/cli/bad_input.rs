@@ -63,6 +63,8 @@ fn flags_are_checked_like_keys() {
         &["`output_dir` is set in none"],
     );
     check(&workplace, &[], &["--configs"]);
+    workplace.write("configs/b.yaml", "b: {rng_seed: 1}\n");
+    check(&workplace, &["--configs", "b"], &["`datasets` is set in none", "name a section"]);
     check(&workplace, &[&base[..], &["--max_count", "many"]].concat(), &["--max_count", "many"]);
     let kind = ["--tokenizer_type", "SentencPieceTokenizer"];
     check(

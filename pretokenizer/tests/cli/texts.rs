@@ -38,13 +38,18 @@ fn run(
 }
 
 #[track_caller]
-fn check(dataset: &str, file: &str, row: fn(&Value) -> Value, fields: &[&str]) {
+fn check_values(dataset: &str, file: &str, row: fn(&Value) -> Value) {
     let values = VALUES.map(|(value, _)| serde_json::from_str(value).expect("it is JSON"));
     let (as_values, code, message) = run(dataset, file, row, &values);
     assert_eq!(code, Some(0), "{message}");
     let (as_texts, ..) = run(dataset, file, row, &VALUES.map(|(_, text)| json!(text)));
     assert_eq!(as_values.shards(), as_texts.shards(), "{dataset}");
+}
 
+/// The same, where null is refused.
+#[track_caller]
+fn check(dataset: &str, file: &str, row: fn(&Value) -> Value, fields: &[&str]) {
+    check_values(dataset, file, row);
     let (_, code, message) = run(dataset, file, row, &[json!("text"), Value::Null]);
     assert_eq!(code, Some(2), "{message}");
     // All texts of the row are null; which of them is read first does not matter.
@@ -53,6 +58,35 @@ fn check(dataset: &str, file: &str, row: fn(&Value) -> Value, fields: &[&str]) {
         message.contains(&format!("{file}:2: field `{field}`: found null, expected a text"))
     };
     assert!(fields.iter().any(expected), "{message}");
+}
+
+/// Numbers of which the JSON parser keeps no text, and what Python's `str` makes of what `json.loads` reads.
+#[test]
+fn of_numbers_that_are_no_floats_and_read_as_ones() {
+    // python -c "import json; print(*json.loads('[-0, -0.0, 18446744073709551616, -9223372036854775809, 1E400, -1e400, 1e20]'))"
+    let values = [
+        ("-0", "0"),
+        ("-0.0", "-0.0"),
+        ("18446744073709551616", "18446744073709551616"),
+        ("-9223372036854775809", "-9223372036854775809"),
+        ("123456789012345678901234567890", "123456789012345678901234567890"),
+        ("1E400", "inf"),
+        ("-1e400", "-inf"),
+        ("1e20", "1e+20"),
+    ];
+    let workplace = Workplace::with_datasets("[joke: {val_split: 0}]");
+    let row = |(number, _): &(&str, &str)| {
+        format!("{{\"joke\": {number}, \"explaination\": [{number}]}}\n")
+    };
+    workplace.write(".cache/joke_explaination.jsonl", values.iter().map(row).collect::<String>());
+    workplace.run(&["--configs", "a", "--write_json"]).ok();
+    let text = |(_, text): &(&str, &str)| {
+        format!(
+            "{{\"text\": \"<|im_start|>user\\n{text}<|im_end|>\\n<|im_start|>assistant\\n{text}<|im_end|>\\n\"}}\n"
+        )
+    };
+    let expected: String = values.iter().map(text).collect();
+    assert_eq!(String::from_utf8_lossy(&workplace.read("out/a-train.jsonl")), expected);
 }
 
 #[test]
@@ -83,7 +117,7 @@ fn of_other_questions_and_answers() {
     let file = ".cache/gpteacher_roleplay__json/gpteacher_roleplay.json";
     check("gpteacher_roleplay", file, roleplay, &["instruction", "input", "response"]);
     let gsm8k = |text: &Value| json!({ "answer": text, "question": text });
-    check("gsm8k", "gsm8k/SPLIT.jsonl", gsm8k, &["question", "answer"]);
+    check_values("gsm8k", "gsm8k/SPLIT.jsonl", gsm8k);
     let wikihow = |text: &Value| json!({ "title": "t", "result": text });
-    check("wikihow", "b-mc2/wikihow_lists/train.jsonl", wikihow, &["result"]);
+    check_values("wikihow", "b-mc2/wikihow_lists/train.jsonl", wikihow);
 }

@@ -171,7 +171,7 @@ fn sources() -> Vec<Source> {
             "prosocial_dialogue",
             "Englishman2022/prosocial-dialog-filtered/train.json",
             json!({"context": "c", "rots": ["r"]}),
-            vec![("null for a rule", json!({"context": "c", "rots": [null]}))],
+            vec![("a list for a rule", json!({"context": "c", "rots": [[]]}))],
         ),
         source(
             "explain_prosocial",
@@ -183,7 +183,7 @@ fn sources() -> Vec<Source> {
             "gsm8k_hard",
             "reasoning-machines/gsm-hard/train.jsonl",
             json!({"input": "q", "code": "c", "target": 1.5}),
-            vec![("a text for the target", json!({"input": "q", "code": "c", "target": "x"}))],
+            vec![("a list for the target", json!({"input": "q", "code": "c", "target": []}))],
         ),
         source(
             "wikihow",
@@ -292,9 +292,9 @@ fn sources_of_the_reference() {
           skip: 3 kept, 1 bad row: wrong type
                 row 3: bad row: wrong type: field `output`: found the truth value `true`, expected a text
         alpaca_gpt4: null for the output
-          stop: teknium/GPT4-LLM-Cleaned/train.jsonl:3: field `output`: found null, expected a text | hint: `on_error: skip` leaves out rows that cannot be read, and counts them
+          stop: teknium/GPT4-LLM-Cleaned/train.jsonl:3: field `output`: found null, expected a text, or a list of texts | hint: `on_error: skip` leaves out rows that cannot be read, and counts them
           skip: 3 kept, 1 bad row: wrong type
-                row 3: bad row: wrong type: field `output`: found null, expected a text
+                row 3: bad row: wrong type: field `output`: found null, expected a text, or a list of texts
         vicuna: no list
           stop: Aeala/ShareGPT_Vicuna_unfiltered/ShareGPT_V4.3_unfiltered_cleaned_split.json:3: missing field `conversations` | hint: the fields there are: `items`
           skip: 3 kept, 1 bad row: missing field
@@ -351,18 +351,18 @@ fn sources_of_the_reference() {
           stop: openai/webgpt_comparisons/train.jsonl:3: missing field `score_1` | hint: the fields there are: `question`, `answer_0`, `answer_1`, `score_0`
           skip: 1 kept, 1 bad row: missing field
                 row 3: bad row: missing field: missing field `score_1` | hint: the fields there are: `question`, `answer_0`, `answer_1`, `score_0`
-        prosocial_dialogue: null for a rule
-          stop: Englishman2022/prosocial-dialog-filtered/train.json:3: field `rots[0]`: found null, expected a text | hint: `on_error: skip` leaves out rows that cannot be read, and counts them
+        prosocial_dialogue: a list for a rule
+          stop: Englishman2022/prosocial-dialog-filtered/train.json:3: field `rots[0]`: found a list, expected a text | hint: `on_error: skip` leaves out rows that cannot be read, and counts them
           skip: 3 kept, 1 bad row: wrong type
-                row 3: bad row: wrong type: field `rots[0]`: found null, expected a text
+                row 3: bad row: wrong type: field `rots[0]`: found a list, expected a text
         explain_prosocial: no reasons
           stop: Englishman2022/prosocial-dialog-filtered/train.json:3: missing field `safety_annotation_reasons` | hint: the fields there are: `context`, `safety_annotations`
           skip: 3 kept, 1 bad row: missing field
                 row 3: bad row: missing field: missing field `safety_annotation_reasons` | hint: the fields there are: `context`, `safety_annotations`
-        gsm8k_hard: a text for the target
-          stop: reasoning-machines/gsm-hard/train.jsonl:3: field `target`: found the text "x", expected a JSON number | hint: `on_error: skip` leaves out rows that cannot be read, and counts them
+        gsm8k_hard: a list for the target
+          stop: reasoning-machines/gsm-hard/train.jsonl:3: field `target`: found a list, expected a number or a text | hint: `on_error: skip` leaves out rows that cannot be read, and counts them
           skip: 3 kept, 1 bad row: wrong type
-                row 3: bad row: wrong type: field `target`: found the text "x", expected a JSON number
+                row 3: bad row: wrong type: field `target`: found a list, expected a number or a text
         wikihow: null for the title
           stop: b-mc2/wikihow_lists/train.jsonl:3: field `title`: found null, expected a text | hint: `on_error: skip` leaves out rows that cannot be read, and counts them
           skip: 3 kept, 1 bad row: wrong type
