@@ -12,7 +12,7 @@ use shards::rng::TorchGenerator;
 
 use crate::config::sources::OasstExport;
 use crate::documents::{Documents, Joined};
-use crate::loaders::oasst::row::Row;
+use crate::loaders::oasst::row::{READY, Row};
 use crate::loaders::oasst::tree::{Reply, Tree, TreeInRows};
 use crate::loaders::{Context, Loaded, Samples};
 use crate::piece::Piece;
@@ -34,11 +34,12 @@ pub(crate) fn export(keys: &OasstExport, context: &mut Context<'_>) -> anyhow::R
     let judge = |tree: &Tree| Judged::of(tree, &languages, keys.top_k);
     let read = |row| {
         Ok(match row {
-            Row::Tree { id, state, prompt } => {
+            Row::Tree { id, prompt: None, .. } => Part::Whole(Judged::without_prompt(id)),
+            Row::Tree { id, state, prompt: Some(prompt) } => {
                 Part::Whole(judge(&Tree::of_nested(id, state, prompt)?)?)
             }
             Row::Message { tree_state, parent_id: None, node } => {
-                Part::Prompt(TreeInRows::of_prompt(tree_state, node)?)
+                Part::Prompt(TreeInRows::of_prompt(tree_state, node))
             }
             Row::Message { parent_id: Some(parent_id), node, .. } => {
                 Part::Reply(Reply { parent_id, node })
@@ -112,6 +113,11 @@ struct Judged {
 }
 
 impl Judged {
+    /// Of a tree that is not ready.
+    fn without_prompt(id: String) -> Self {
+        Self { id, language: None, threads: Err(NOT_READY) }
+    }
+
     fn of(tree: &Tree, languages: &[&str], top_k: Option<i64>) -> anyhow::Result<Self> {
         let language = tree.messages[0].lang.clone();
         let threads = match refused(tree, languages) {
@@ -124,6 +130,9 @@ impl Judged {
         Ok(Self { id: tree.id.clone(), language, threads })
     }
 }
+
+/// Why a tree is left out.
+const NOT_READY: &str = "tree not ready for export";
 
 /// The trees so far.
 #[derive(Default)]
@@ -180,8 +189,8 @@ fn warn_of_unknown_languages(there: &BTreeSet<String>, languages: &[&str]) {
 /// Why a tree is not used: only its state and its first message decide.
 fn refused(tree: &Tree, languages: &[&str]) -> Option<&'static str> {
     let prompt = &tree.messages[0];
-    if tree.state.as_deref() != Some("ready_for_export") {
-        Some("tree not ready for export")
+    if tree.state.as_deref() != Some(READY) {
+        Some(NOT_READY)
     } else if prompt.review_result != Some(true) {
         Some("not accepted in review")
     } else if !prompt.lang.as_deref().is_some_and(|lang| languages.contains(&lang)) {

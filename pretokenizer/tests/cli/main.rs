@@ -6,6 +6,7 @@ mod reference; // the same for every name, on inputs of our own
 mod demo; // the demo datamix
 mod orca; // both schemas of orca-chat and bestofmegacode
 mod arguments; // what argparse makes of them
+mod rows; // as Python takes them
 mod keys; // zero, nothing and null
 mod texts; // given as something else
 mod generic; // columns that the datamix names, and chat templates

@@ -11,6 +11,9 @@ use serde_json::Value;
 
 use crate::loaders::coerced::{Flag, Real, Text, Whole};
 
+/// The only state of a tree that is used.
+pub const READY: &str = "ready_for_export";
+
 /// A row.
 #[derive(Debug, Clone, PartialEq, Deserialize)]
 #[serde(try_from = "Fields")]
@@ -21,8 +24,8 @@ pub enum Row {
         id: String,
         /// Whether it is finished.
         state: Option<String>,
-        /// Its messages.
-        prompt: Node,
+        /// Its messages; a tree that is not ready may have none.
+        prompt: Option<Node>,
     },
     /// A message of a tree of which the others are rows of their own.
     Message {
@@ -112,9 +115,10 @@ impl TryFrom<Fields> for Row {
                 "missing field `message_tree_id` (a tree) or `message_id` (a message)".into()
             );
         };
-        let prompt =
-            fields.prompt.ok_or_else(|| format!("missing field `prompt` of the tree `{id}`"))?;
-        Ok(Self::Tree { id, state, prompt })
+        if fields.prompt.is_none() && state.as_deref() == Some(READY) {
+            return Err(format!("missing field `prompt` of the tree `{id}`"));
+        }
+        Ok(Self::Tree { id, state, prompt: fields.prompt })
     }
 }
 

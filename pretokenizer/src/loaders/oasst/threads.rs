@@ -4,10 +4,15 @@
 //! does if it is the first reply, and then it is left away, so that the answer before it is used once.
 
 use anyhow::bail;
-use shards::Role;
 
 use crate::loaders::oasst::tree::{Message, Tree};
 use crate::sample::Sample;
+
+/// Who asks.
+const PROMPTER: &str = "prompter";
+
+/// Who answers.
+const ASSISTANT: &str = "assistant";
 
 /// The conversations of a tree, depth first, each with the message that it ends with.
 pub fn samples(tree: &Tree, top_k: Option<i64>) -> anyhow::Result<Vec<(Sample, &Message)>> {
@@ -20,7 +25,7 @@ pub fn samples(tree: &Tree, top_k: Option<i64>) -> anyhow::Result<Vec<(Sample, &
         if path.iter().any(|i| tree.messages[*i].is_hidden) || !ranks_pass(tree, &path, top_k) {
             continue;
         }
-        if tree.messages[leaf].role == Role::User {
+        if tree.messages[leaf].role == PROMPTER {
             path.pop();
         }
         let last = *path.last().expect("the prompt has no parent, and stays");
@@ -32,8 +37,7 @@ pub fn samples(tree: &Tree, top_k: Option<i64>) -> anyhow::Result<Vec<(Sample, &
 fn ends_a_thread(tree: &Tree, i: usize) -> bool {
     let message = &tree.messages[i];
     let Some(parent) = message.parent else { return false };
-    message.replies.is_empty()
-        && (message.role == Role::Assistant || is_first_reply(tree, parent, i))
+    message.replies.is_empty() && (message.role == ASSISTANT || is_first_reply(tree, parent, i))
 }
 
 /// The reference compares messages by value, so that a repetition of the first reply counts as the first one.
@@ -43,10 +47,11 @@ fn is_first_reply(tree: &Tree, parent: usize, i: usize) -> bool {
 }
 
 fn is_same(a: &Message, b: &Message) -> bool {
-    let values = |it: &Message| (it.role, it.review_result, it.is_hidden, it.rank);
+    let values = |it: &Message| (it.review_result, it.is_hidden, it.rank);
     // The second one has no replies, or it would not be asked about.
     a.replies.is_empty()
-        && (&a.id, &a.text, &a.lang, &a.labels) == (&b.id, &b.text, &b.lang, &b.labels)
+        && (&a.id, &a.role, &a.text, &a.lang, &a.labels)
+            == (&b.id, &b.role, &b.text, &b.lang, &b.labels)
         && values(a) == values(b)
 }
 
@@ -60,7 +65,7 @@ fn path_to(tree: &Tree, leaf: usize) -> Vec<usize> {
 /// Whether every answer on the path is among the best `top_k` of its siblings.
 fn ranks_pass(tree: &Tree, path: &[usize], top_k: Option<i64>) -> bool {
     let Some(top_k) = top_k else { return true };
-    path.iter().map(|i| &tree.messages[*i]).filter(|it| it.role == Role::Assistant).all(|message| {
+    path.iter().map(|i| &tree.messages[*i]).filter(|it| it.role == ASSISTANT).all(|message| {
         match (message.rank, message.parent) {
             (Some(rank), _) => rank < top_k,
             // An only reply needs no rank.
@@ -72,20 +77,24 @@ fn ranks_pass(tree: &Tree, path: &[usize], top_k: Option<i64>) -> bool {
 
 fn sample(tree: &Tree, path: &[usize]) -> anyhow::Result<Sample> {
     let messages = path.iter().map(|i| &tree.messages[*i]);
-    let prompt = &tree.messages[path[0]];
-    if prompt.role != Role::User {
-        bail!(
-            "tree `{}`, message `{}`: the first message is the {}'s, expected the prompter's",
-            tree.id,
-            prompt.id,
-            prompt.role
-        );
-    }
-    for (message, expected) in messages.clone().zip([Role::User, Role::Assistant].iter().cycle()) {
+    let turns = [PROMPTER, ASSISTANT];
+    for (i, (message, expected)) in messages.clone().zip(turns.into_iter().cycle()).enumerate() {
         let Message { id, role, .. } = message;
+        if !turns.contains(&role.as_str()) {
+            bail!(
+                "tree `{}`, message `{id}`: the role is `{role}`, expected `{PROMPTER}` or `{ASSISTANT}`",
+                tree.id
+            );
+        }
+        if role != expected && i == 0 {
+            bail!(
+                "tree `{}`, message `{id}`: the first message is the {role}'s, expected the {expected}'s",
+                tree.id
+            );
+        }
         if role != expected {
             bail!(
-                "tree `{}`, message `{id}`: expected prompter and assistant in turn, found the {role} twice",
+                "tree `{}`, message `{id}`: expected {PROMPTER} and {ASSISTANT} in turn, found the {role} twice",
                 tree.id
             );
         }

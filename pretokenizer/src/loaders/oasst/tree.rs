@@ -5,7 +5,6 @@
 use std::collections::HashMap;
 
 use anyhow::bail;
-use shards::Role;
 
 use crate::loaders::oasst::row::{Labels, Node};
 
@@ -25,8 +24,8 @@ pub struct Tree {
 pub struct Message {
     /// Its name.
     pub id: String,
-    /// Who wrote it.
-    pub role: Role,
+    /// Who wrote it: `prompter` or `assistant`, where it is used.
+    pub role: String,
     /// What it says.
     pub text: String,
     /// Its language.
@@ -65,10 +64,11 @@ pub struct Reply {
 
 impl TreeInRows {
     /// Begins with a prompt.
-    pub fn of_prompt(state: Option<String>, node: Node) -> anyhow::Result<Self> {
+    #[must_use]
+    pub fn of_prompt(state: Option<String>, node: Node) -> Self {
         let mut tree = Tree { id: node.message_id.0.clone(), state, messages: Vec::new() };
-        tree.add(None, node)?;
-        Ok(Self { tree, path: vec![0] })
+        tree.add(None, node);
+        Self { tree, path: vec![0] }
     }
 
     /// Adds a message to the tree before it. Messages come depth first, so the parent is the last message or one of
@@ -84,7 +84,7 @@ impl TreeInRows {
             }
             let parent = path.iter().rposition(|i| tree.messages[*i].id == parent_id);
             if let Some(parent) = parent {
-                let added = tree.add(Some(path[parent]), node)?;
+                let added = tree.add(Some(path[parent]), node);
                 path.truncate(parent + 1);
                 path.push(added);
                 return Ok(());
@@ -109,7 +109,7 @@ impl Tree {
         let mut todo = vec![(None, prompt)];
         while let Some((parent, mut node)) = todo.pop() {
             let replies = node.replies.take().unwrap_or_default();
-            let index = tree.add(parent, node)?;
+            let index = tree.add(parent, node);
             // The last one is taken first, so they go in backwards.
             todo.extend(replies.into_iter().rev().map(|reply| (Some(index), reply)));
         }
@@ -122,8 +122,8 @@ impl Tree {
         let mut known: HashMap<&str, &Message> = HashMap::with_capacity(self.messages.len());
         for message in &self.messages {
             if let Some(other) = known.insert(&message.id, message)
-                && (other.role, &other.text, other.parent)
-                    != (message.role, &message.text, message.parent)
+                && (&other.role, &other.text, other.parent)
+                    != (&message.role, &message.text, message.parent)
             {
                 bail!(
                     "tree `{}`: two messages are called `{}`, expected a name of its own for each",
@@ -135,23 +135,14 @@ impl Tree {
         Ok(())
     }
 
-    fn add(&mut self, parent: Option<usize>, node: Node) -> anyhow::Result<usize> {
+    fn add(&mut self, parent: Option<usize>, node: Node) -> usize {
         let index = self.messages.len();
-        let id = node.message_id.0;
-        let role = match node.role.0.as_str() {
-            "prompter" => Role::User,
-            "assistant" => Role::Assistant,
-            other => bail!(
-                "tree `{}`, message `{id}`: the role is `{other}`, expected `prompter` or `assistant`",
-                self.id
-            ),
-        };
         if let Some(parent) = parent {
             self.messages[parent].replies.push(index);
         }
         self.messages.push(Message {
-            id,
-            role,
+            id: node.message_id.0,
+            role: node.role.0,
             text: node.text.0,
             lang: node.lang.map(|it| it.0),
             review_result: node.review_result.map(|it| it.0),
@@ -161,6 +152,6 @@ impl Tree {
             parent,
             replies: Vec::new(),
         });
-        Ok(index)
+        index
     }
 }
