@@ -40,8 +40,13 @@ impl ModelFlops {
 
     /// Of a forward and backward pass over documents with so many tokens in all, whose squared lengths add up to this.
     pub fn of_step(self, tokens: u64, squared_lengths: u64) -> f64 {
-        (4.0 * self.multiplied as f64 + 2.0 * self.trained as f64) * tokens as f64
-            + 12.0 * self.channels as f64 * squared_lengths as f64
+        self.of_tokens(tokens as f64, squared_lengths as f64)
+    }
+
+    /// The same of numbers that are not whole, since they are of a share of the documents.
+    pub fn of_tokens(self, tokens: f64, squared_lengths: f64) -> f64 {
+        (4.0 * self.multiplied as f64 + 2.0 * self.trained as f64) * tokens
+            + 12.0 * self.channels as f64 * squared_lengths
     }
 }
 

@@ -23,6 +23,7 @@ pub mod extent; // some of a tensor's numbers, in row order -> boxes of it
 pub mod ranks; // the environment -> the processes that train together, and what they decide together
 pub mod gather; // weights in parts on several ranks -> whole units, when they are needed
 pub mod params; // the model's parameters, unit by unit, in flat buffers, sharded over ranks
+pub mod memory; // a configuration and a shape -> how much memory a rank takes
 pub mod flops; // documents -> how much there is to compute
 pub mod stored; // files with tensors -> tensors by name, or parts of them
 pub mod weights; // stored tensors <-> parameters, safetensors files
@@ -48,6 +49,7 @@ pub mod saver; // checkpoints, written while training goes on
 mod fit; // do configuration, base and shards belong together?
 pub mod step; // what a step did, and how long its parts took
 pub mod run; // a configuration -> a run that is ready to make its next step
+pub mod plan; // a configuration -> what its run would take
 pub mod same_run; // a run's configuration, and the one it was begun with -> whether it is the same run
 pub mod run_folder; // a run's folder -> the right to write into it
 pub mod metrics; // what was measured -> lines, and metrics.jsonl

@@ -13,10 +13,11 @@ use text::Tokenizer;
 use trainer::config::Config;
 use trainer::init::Preset;
 use trainer::llama_config::LlamaConfig;
+use trainer::plan::Gpu;
 use trainer::ranks::{Place, Ranks};
 use trainer::train::train;
 use trainer::warp::Warp;
-use trainer::{convert, export, init, launch, merge, report, sample};
+use trainer::{convert, export, init, launch, merge, plan, report, sample};
 
 /// Fine-tunes a Llama on token shards.
 #[derive(Parser)]
@@ -57,6 +58,33 @@ enum Command {
         /// What each of them runs
         #[arg(last = true, required = true, value_name = "COMMAND")]
         command: Vec<OsString>,
+    },
+    /// Say what a run would take: memory, operations, steps, time; no weights are needed
+    Plan {
+        /// The run's YAML file
+        #[arg(long, value_name = "FILE")]
+        config: PathBuf,
+        /// Put a value in place of the file's, such as `recompute=all`; may be given several times
+        #[arg(long, value_name = "KEY=VALUE")]
+        set: Vec<String>,
+        /// How many processes train
+        #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..))]
+        ranks: u32,
+        /// The shape of a known model, where the base's folder is not there
+        #[arg(long, value_enum)]
+        preset: Option<Preset>,
+        /// How many tokens a document has in the mean, where there are no shards [default: as many as it can have]
+        #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
+        mean_tokens: Option<u32>,
+        /// Whether it fits such a GPU a process, and what to change if it does not
+        #[arg(long, value_enum)]
+        gpu: Option<Gpu>,
+        /// The same for a GPU with so much memory, in GiB
+        #[arg(long, value_name = "GIB", conflicts_with = "gpu", value_parser = above_zero)]
+        gpu_memory: Option<f64>,
+        /// The share of a GPU's peak that is reached, for the estimated time
+        #[arg(long, value_name = "SHARE", default_value_t = 0.4, value_parser = share)]
+        utilisation: f64,
     },
     /// Make a base model with random weights, of any shape
     Init(InitArgs),
@@ -334,6 +362,16 @@ fn run(command: Command) -> Result<()> {
         Command::Launch { nproc, max_restarts, command } => {
             let nproc = usize::try_from(nproc)?;
             launch::launch(launch::Options { nproc, max_restarts }, &command)
+        }
+        Command::Plan { config, set, ranks, preset, mean_tokens, gpu, gpu_memory, utilisation } => {
+            let options = plan::Options {
+                ranks,
+                shape: preset.map(Preset::shape),
+                mean_tokens,
+                gpu_memory: gpu.map(Gpu::memory).or(gpu_memory),
+                utilisation,
+            };
+            plan::print(&Config::read(&config, &set)?, &options)
         }
         Command::Init(args) => init(args),
         Command::Export { from, out, adapter: true, files, .. } => {

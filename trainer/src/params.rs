@@ -617,7 +617,7 @@ fn in_slots(slots: &[usize], sizes: &[i64], kind: Kind, device: Device) -> Vec<T
 /// Which buffer each unit uses: its own, or, where they are shared, embedding and head the first and blocks two others
 /// in turn, so that a neighbour is never overwritten. What a tied head needs of the embedding is there as long as nobody
 /// else uses its buffer: then the head's unit is one more in turn.
-fn slots(n_units: usize, shared: bool, tied: bool) -> Vec<usize> {
+pub(crate) fn slots(n_units: usize, shared: bool, tied: bool) -> Vec<usize> {
     let slot = |unit: usize| match unit {
         _ if !shared => unit,
         0 => 0,

@@ -377,7 +377,7 @@ fn some_validation(
 }
 
 /// How many tokens' logits are held at a time.
-fn chunk_tokens(config: &Config, base: &LlamaConfig, device: Device) -> i64 {
+pub(crate) fn chunk_tokens(config: &Config, base: &LlamaConfig, device: Device) -> i64 {
     let suitable = match device {
         // Each chunk reads the whole matrix of the head, and writes and reads its logits a few times: the two are
         // in balance where a chunk has about as many tokens as a hidden state has numbers.
@@ -521,7 +521,7 @@ fn check_device(ranks: &Ranks, device: Device) -> Result<()> {
 const MOST_SAMPLES: u128 = 1 << 32;
 
 /// How many steps the run makes; at least one.
-fn steps(config: &Config, n_documents: usize) -> Result<u64> {
+pub(crate) fn steps(config: &Config, n_documents: usize) -> Result<u64> {
     let n_train = config.data.split.map_or(n_documents, |split| boundaries(n_documents, split)[1]);
     if n_train == 0 {
         bail_input!("`{}` has no documents to train on", config.data.train.display());

@@ -74,6 +74,17 @@ pub enum TargetModule {
 }
 
 impl TargetModule {
+    /// All of them, in a block's order.
+    pub const ALL: [Self; 7] = [
+        Self::QProj,
+        Self::KProj,
+        Self::VProj,
+        Self::OProj,
+        Self::GateProj,
+        Self::UpProj,
+        Self::DownProj,
+    ];
+
     /// The module's name in a model.
     pub fn name(self) -> &'static str {
         match self {
