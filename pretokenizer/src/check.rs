@@ -22,7 +22,9 @@ pub fn check(datamix: &Datamix, options: &Options) -> anyhow::Result<(String, Op
     let prepared = Prepared::new(datamix, options)?;
     // Some tables are unpacked into a file without a name; beside the output, it might need a folder of its own.
     let scratch = Arc::new(Scratch::new(&std::env::temp_dir()));
-    let planned = Planned::new(datamix, options, Keep::Nothing, &scratch)?;
+    // Nobody reads what a ledger would be made of.
+    let without_ledger = Options { ledger: None, ..options.clone() };
+    let planned = Planned::new(datamix, &without_ledger, Keep::Nothing, &scratch)?;
     let config = serde_json::to_string_pretty(&datamix.resolved);
     let mut text = format!("configuration: {}\n", config.context("the configuration as JSON")?);
     tell_tokenizer(&mut text, datamix, &prepared)?;

@@ -1,5 +1,6 @@
 //! The flags of a run: those that name a datamix, and what is not part of it.
 
+use std::path::PathBuf;
 use std::thread;
 
 use clap::{Arg, ArgMatches, Command, value_parser};
@@ -35,6 +36,15 @@ pub(crate) fn of(command: Command) -> Command {
                 .value_parser(|text: &str| text.parse::<Part>())
                 .help("Build only part I of N, beside the output; `pretokenizer merge` joins them"),
         )
+        .arg(
+            Arg::new("ledger")
+                .long("ledger")
+                .value_name("FILE")
+                .value_parser(value_parser!(PathBuf))
+                .help(
+                    "Say of every row what became of it, as JSON lines (packed if it ends in .gz)",
+                ),
+        )
         .args(datamix_flags::overriding())
         .infer_long_args(true)
         .args_override_self(true)
@@ -50,6 +60,6 @@ pub(crate) fn options(flags: &ArgMatches) -> Options {
         max_count: max_count.map(|n| usize::try_from(*n).unwrap_or(usize::MAX)),
         part: flags.get_one::<Part>("part").copied(),
         limits: Limits::default(),
-        ledger: None,
+        ledger: flags.get_one::<PathBuf>("ledger").cloned(),
     }
 }

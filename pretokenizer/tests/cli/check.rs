@@ -160,8 +160,9 @@ fn what_is_sampled_removed_and_capped_is_counted() {
 fn its_counts_are_those_of_the_build() {
     let workplace = Workplace::with_datasets("[joke: {fraction: 0.5, val_split: 4}]");
     workplace.write(JOKES, jokes());
-    let said = run(&workplace, &["--configs", "a"]).ok();
-    let built = workplace.run(&["--configs", "a"]).ok();
+    let flags = ["--configs", "a", "--ledger", "ledger.jsonl"];
+    let said = run(&workplace, &flags).ok();
+    let built = workplace.run(&flags).ok();
     assert_eq!(said.err, built.err);
     for split in workplace.manifest()["splits"].as_array().expect("a list") {
         let (name, n) = (&split["name"], &split["sources"][0]["documents"]);
