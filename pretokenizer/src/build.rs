@@ -28,7 +28,7 @@ use crate::scratch::Scratch;
 use crate::split_files::Finished;
 use crate::store::{Keep, Store};
 use crate::streams::Streams;
-use crate::target;
+use crate::target::{self, TEMPLATE_TOKENS};
 use crate::writing::{self, Work};
 
 /// Builds it all.
@@ -81,8 +81,11 @@ fn build_all(datamix: &Datamix, options: &Options) -> anyhow::Result<()> {
         &folder.path().join("special_tokens.json"),
         ascii_json::object(special_tokens).as_bytes(),
     )?;
-    if let Some(source) = template.as_ref().and_then(|chosen| chosen.source.as_ref()) {
+    if let Some(chosen) = &template
+        && let Some(source) = &chosen.source
+    {
         atomic::write(&folder.path().join(manifest::CHAT_TEMPLATE), source.as_bytes())?;
+        atomic::write_json(&folder.path().join(TEMPLATE_TOKENS), &chosen.special_tokens)?;
     }
     let pipeline = Pipeline {
         tokenizer: &tokenizer,

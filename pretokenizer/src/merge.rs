@@ -16,7 +16,7 @@ use crate::config::{SpecialTokensInText, datamix};
 use crate::ledger;
 use crate::part::{FILE_NAME, PartManifest, Whole};
 use crate::split_files::Finished;
-use crate::target;
+use crate::target::{self, TEMPLATE_TOKENS};
 
 /// Joins parts. Each path is the folder of a part, or a folder of such folders. `output_dir` stands for the key of the
 /// same name, as the flag of `build` does.
@@ -43,9 +43,11 @@ pub fn merge(paths: &[PathBuf], output_dir: Option<&str>) -> anyhow::Result<()> 
         .with_context(|| format!("cannot write below `{output_dir}`"))?;
     let special_tokens = fs_err::read(parts[0].0.join("special_tokens.json"))?;
     shards::atomic::write(&folder.path().join("special_tokens.json"), &special_tokens)?;
-    let template = parts[0].0.join(CHAT_TEMPLATE);
-    if template.exists() {
-        shards::atomic::write(&folder.path().join(CHAT_TEMPLATE), &fs_err::read(template)?)?;
+    for name in [CHAT_TEMPLATE, TEMPLATE_TOKENS] {
+        let file = parts[0].0.join(name);
+        if file.exists() {
+            shards::atomic::write(&folder.path().join(name), &fs_err::read(file)?)?;
+        }
     }
     let is_mmap = config["dataset_impl"].as_str().is_none_or(|it| it == "mmap");
     let kind = if is_mmap { IndexKind::Mmap } else { IndexKind::Legacy };

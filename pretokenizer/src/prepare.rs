@@ -3,6 +3,7 @@
 //!
 //! Nothing is written here. `build` goes on from this, and `check` says what there is.
 
+use std::collections::BTreeMap;
 use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -258,6 +259,8 @@ pub(crate) struct Chosen {
     pub(crate) name: String,
     /// A Jinja template's source, which goes with the shards.
     pub(crate) source: Option<String>,
+    /// The special tokens that it was given, which do as well.
+    pub(crate) special_tokens: BTreeMap<String, serde_json::Value>,
 }
 
 impl Chosen {
@@ -278,7 +281,12 @@ fn load_template(datamix: &Datamix, tokenizer: &text::Tokenizer) -> anyhow::Resu
             Header::Untrained => "chatml, headers untrained",
         };
         let template = Template::ChatMl(keys.header);
-        return Ok(is_whole.then(|| Chosen { template, name: name.into(), source: None }));
+        return Ok(is_whole.then(|| Chosen {
+            template,
+            name: name.into(),
+            source: None,
+            special_tokens: BTreeMap::new(),
+        }));
     };
     let compile = || {
         let mut file = TemplateFile::read(path, keys.name.as_deref())?;
@@ -291,7 +299,12 @@ fn load_template(datamix: &Datamix, tokenizer: &text::Tokenizer) -> anyhow::Resu
         let name = format!("jinja sha256:{}", hash::sha256(file.source.as_bytes()));
         let template = text::ChatTemplate::compile(&file, &keys.variables, keys.date, keys.header)?;
         let template = Template::Jinja(Box::new(template));
-        Ok::<_, text::TemplateError>(Chosen { template, name, source: Some(file.source) })
+        Ok::<_, text::TemplateError>(Chosen {
+            template,
+            name,
+            source: Some(file.source),
+            special_tokens: file.special_tokens,
+        })
     };
     compile().context("`chat_template`").bad_input().map(Some)
 }

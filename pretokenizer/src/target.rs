@@ -7,6 +7,9 @@ use cli::{BadInput, bail_input, interrupt};
 use shards::atomic::{AtomicFile, StagedFolder};
 use shards::manifest::{self, Manifest};
 
+/// The file beside a template with the special tokens that it was given, as in a model's folder.
+pub(crate) const TEMPLATE_TOKENS: &str = "special_tokens_map.json";
+
 /// The folder that `output_dir` means, which need not be there yet; behind a link, the folder it points at.
 pub(crate) fn checked(output_dir: &str, prefix: &str) -> anyhow::Result<PathBuf> {
     if prefix.is_empty() || prefix.contains('/') || prefix.starts_with('.') {
@@ -84,7 +87,7 @@ pub(crate) fn put_in_place(
     folder.commit_into(manifest::FILE_NAME)?;
     for output in before {
         let is_ours = output.path.starts_with(&format!("{prefix}-"))
-            || output.path == manifest::CHAT_TEMPLATE;
+            || [manifest::CHAT_TEMPLATE, TEMPLATE_TOKENS].contains(&&*output.path);
         let is_stale = now.outputs.iter().all(|it| it.path != output.path);
         if is_ours && is_stale && Path::new(&output.path).components().count() == 1 {
             fs_err::remove_file(target.join(&output.path)).or_else(|error| {

@@ -18,6 +18,7 @@ use tch::Kind;
 use text::Tokenizer;
 
 use crate::adapter;
+use crate::chat::Chat;
 use crate::checkpoint;
 use crate::hf_tokenizer;
 use crate::llama_config::LlamaConfig;
@@ -61,14 +62,14 @@ pub fn export(from: &Path, out: &Path, options: &Options) -> Result<()> {
     let trained = Trained::find(from)?;
     let (stored, state) = checkpoint::open_weights(&trained.checkpoint)?;
     let weights = Weights::open(&trained, stored)?;
-    let Trained { run, run_config, checkpoint, tokenizer, mut config } = trained;
+    let Trained { run, run_config, checkpoint, tokenizer, chat, mut config } = trained;
     if let (true, Some(tokenizer)) = (options.trim_vocab, &tokenizer) {
         config.vocab_size = tokenizer.vocab_size().into();
     } else if options.trim_vocab {
         bail_input!("`--vocab trim` needs a tokenizer, and the base model's folder has none");
     }
     // A text ends with the assistant's turn; the base's own end stays one too.
-    if let Some(end) = tokenizer.as_ref().and_then(hf_tokenizer::turn_end) {
+    if let Some(end) = chat.as_ref().and_then(|chat| chat.end) {
         config.eos_token_ids.retain(|id| *id != end);
         config.eos_token_ids.insert(0, end);
     }
@@ -78,7 +79,7 @@ pub fn export(from: &Path, out: &Path, options: &Options) -> Result<()> {
     let staged = StagedFolder::create(out)?;
     let folder = staged.path();
     weights::write_folder(folder, &sources, options.kind, options.max_shard_bytes)?;
-    write_json_files(&config, tokenizer.as_ref(), options.kind, folder)?;
+    write_json_files(&config, tokenizer.as_ref().zip(chat.as_ref()), options.kind, folder)?;
     let notices = copy_notices(&run_config.model.base, folder)?;
     let manifest = Manifest::of_shards(&run_config.data.train).bad_input()?;
     let dtype = if options.kind == Kind::BFloat16 { "bfloat16" } else { "float32" };
@@ -92,7 +93,7 @@ pub fn export(from: &Path, out: &Path, options: &Options) -> Result<()> {
         model: &config,
         parameters,
         dtype,
-        chatml: tokenizer.as_ref().and_then(hf_tokenizer::turn_end).is_some(),
+        chat: chat.as_ref().filter(|chat| chat.end.is_some() || !chat.is_chatml()),
         notices: &notices,
     };
     atomic::write(&folder.join("README.md"), card.text()?.as_bytes())?;
@@ -175,8 +176,8 @@ pub fn export_adapter(from: &Path, out: &Path, force: bool) -> Result<()> {
     let folder = staged.path();
     adapter::write(folder, lora, &trained.run_config.model.base, &stored)
         .context("the export failed, and nothing was left of it")?;
-    if let Some(tokenizer) = &trained.tokenizer {
-        hf_tokenizer::write(tokenizer, trained.config.max_position_embeddings, folder)?;
+    if let (Some(tokenizer), Some(chat)) = (&trained.tokenizer, &trained.chat) {
+        hf_tokenizer::write(tokenizer, chat, trained.config.max_position_embeddings, folder)?;
     }
     if out.exists() {
         fs::remove_dir_all(out)?;
@@ -204,16 +205,16 @@ pub(crate) fn sources<'a>(stored: &'a Stored, specs: &'a [ParamSpec]) -> Vec<Sou
 /// `config.json`, `generation_config.json` and the tokenizer's files.
 fn write_json_files(
     config: &LlamaConfig,
-    tokenizer: Option<&Tokenizer>,
+    tokenizer: Option<(&Tokenizer, &Chat)>,
     kind: Kind,
     folder: &Path,
 ) -> Result<()> {
-    if let Some(tokenizer) = tokenizer {
-        hf_tokenizer::write(tokenizer, config.max_position_embeddings, folder)?;
+    if let Some((tokenizer, chat)) = tokenizer {
+        hf_tokenizer::write(tokenizer, chat, config.max_position_embeddings, folder)?;
     } else {
         print::note("warning: the base model's folder has no tokenizer, so the export has none");
     }
-    let pad = tokenizer.and_then(|it| it.pad_id().or(it.special_id("<PAD>")));
+    let pad = tokenizer.and_then(|(it, _)| it.pad_id().or(it.special_id("<PAD>")));
     let mut json = config.to_json(kind);
     json["pad_token_id"] = json!(pad);
     atomic::write_json(&folder.join("config.json"), &json)?;

@@ -14,18 +14,13 @@ use anyhow::{Context, Result, bail};
 use fs_err as fs;
 use serde_json::{Map, Value, json};
 use shards::atomic;
-use text::{Tokenizer, chatml};
+use text::Tokenizer;
+
+use crate::chat::Chat;
 
 const MODEL: &str = "tokenizer.model";
 const JSON: &str = "tokenizer.json";
 const CONFIG: &str = "tokenizer_config.json";
-
-/// [`text::chatml`] as transformers' Jinja: an empty system message makes no turn.
-const CHAT_TEMPLATE: &str = "{% for message in messages %}\
-    {% if message['role'] != 'system' or message['content'] %}\
-    {{ '<|im_start|>' + message['role'] + '\\n' + message['content'] + '<|im_end|>\\n' }}\
-    {% endif %}{% endfor %}\
-    {% if add_generation_prompt %}{{ '<|im_start|>assistant\\n' }}{% endif %}";
 
 /// The tokenizer file in a model's folder, if it has one.
 pub fn file(folder: &Path) -> Option<PathBuf> {
@@ -59,8 +54,8 @@ pub fn open_folder(folder: &Path) -> Result<Tokenizer> {
     Ok(Tokenizer::reopen(&file, &special)?)
 }
 
-/// Writes the files of a tokenizer into a folder.
-pub fn write(tokenizer: &Tokenizer, max_length: i64, folder: &Path) -> Result<()> {
+/// Writes the files of a tokenizer into a folder, with the template that its model is spoken to.
+pub fn write(tokenizer: &Tokenizer, chat: &Chat, max_length: i64, folder: &Path) -> Result<()> {
     let file = tokenizer.model_file();
     if file.extension().is_some_and(|extension| extension == "model") {
         atomic::write(&folder.join(MODEL), &fs::read(file)?)?;
@@ -79,7 +74,7 @@ pub fn write(tokenizer: &Tokenizer, max_length: i64, folder: &Path) -> Result<()
             (id.to_string(), token)
         })
         .collect();
-    let named = names(tokenizer);
+    let named = names(tokenizer, chat);
     let mut config = json!({
         // The class that takes `tokenizer.json` as it is. Llama's own class would build another normalizer.
         "tokenizer_class": "PreTrainedTokenizerFast",
@@ -88,7 +83,7 @@ pub fn write(tokenizer: &Tokenizer, max_length: i64, folder: &Path) -> Result<()
         "clean_up_tokenization_spaces": false,
         "model_max_length": max_length,
         "added_tokens_decoder": decoder,
-        "chat_template": CHAT_TEMPLATE,
+        "chat_template": chat.source,
     });
     for (name, token) in &named {
         config[*name] = json!(token);
@@ -101,20 +96,18 @@ pub fn write(tokenizer: &Tokenizer, max_length: i64, folder: &Path) -> Result<()
     Ok(atomic::write_json(&folder.join("added_tokens.json"), &json!(added))?)
 }
 
-/// The id that ends an assistant's turn, if the tokenizer has one.
-pub fn turn_end(tokenizer: &Tokenizer) -> Option<u32> {
-    tokenizer.special_id(chatml::TURN_END)
-}
-
-/// transformers' names for some special tokens. A text ends where an assistant's turn does.
-fn names(tokenizer: &Tokenizer) -> BTreeMap<&'static str, String> {
+/// transformers' names for some special tokens. A Jinja template has those that it was trained with, since it may write
+/// them; of ChatML, a text ends where an assistant's turn does.
+fn names(tokenizer: &Tokenizer, chat: &Chat) -> BTreeMap<&'static str, String> {
     let piece = |id: Option<u32>| id.and_then(|id| tokenizer.id_to_piece(id)).map(String::from);
-    let eos = turn_end(tokenizer).or(tokenizer.eos_id());
+    let eos = chat.end.filter(|_| chat.is_chatml()).or(tokenizer.eos_id());
     let pad = tokenizer.pad_id().or(tokenizer.special_id("<PAD>"));
     let named = [
         ("bos_token", piece(tokenizer.bos_id())),
         ("eos_token", piece(eos)),
         ("pad_token", piece(pad)),
     ];
-    named.into_iter().filter_map(|(name, token)| Some((name, token?))).collect()
+    let given = |name: &str| chat.special_tokens.get(name)?.as_str().map(String::from);
+    let named = named.into_iter().map(|(name, token)| (name, given(name).or(token)));
+    named.filter_map(|(name, token)| Some((name, token?))).collect()
 }

@@ -9,6 +9,7 @@ use shards::atomic::{self, StagedFolder};
 use tch::{Device, Kind};
 use text::Tokenizer;
 
+use crate::chat::Chat;
 use crate::hf_tokenizer;
 use crate::llama_config::{LlamaConfig, RopeScaling};
 use crate::params::Model;
@@ -35,7 +36,8 @@ pub fn init(
     let staged = StagedFolder::create(out)?;
     weights::write_folder(staged.path(), &weights::sources(&model), Kind::Float, u64::MAX)?;
     if let Some(tokenizer) = tokenizer {
-        hf_tokenizer::write(tokenizer, model.config.max_position_embeddings, staged.path())?;
+        let (chat, most) = (Chat::chatml(tokenizer), model.config.max_position_embeddings);
+        hf_tokenizer::write(tokenizer, &chat, most, staged.path())?;
     }
     atomic::write_json(&staged.path().join("config.json"), &model.config.to_json(Kind::Float))?;
     staged.commit()?;

@@ -27,6 +27,7 @@ pub mod memory; // a configuration and a shape -> how much memory a rank takes
 pub mod flops; // documents -> how much there is to compute
 pub mod stored; // files with tensors -> tensors by name, or parts of them
 pub mod weights; // stored tensors <-> parameters, safetensors files
+pub mod chat; // how one speaks to a model, and what ends its answers
 pub mod hf_tokenizer; // a tokenizer <-> its files in a Hugging Face folder
 pub mod meta; // Meta's own files -> a shape, and stored tensors by Hugging Face's names
 pub mod new_rows; // a base's vocabulary -> one with the datamix's new tokens

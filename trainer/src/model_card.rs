@@ -6,8 +6,10 @@ use std::path::Path;
 use anyhow::Result;
 use fs_err as fs;
 use serde_json::Value;
-use shards::Manifest;
+use shards::{Manifest, Role};
+use text::{Conversation, Message};
 
+use crate::chat::Chat;
 use crate::config::Config;
 use crate::llama_config::LlamaConfig;
 use crate::metrics;
@@ -36,8 +38,8 @@ pub struct Card<'a> {
     pub parameters: i64,
     /// Such as `bfloat16`.
     pub dtype: &'a str,
-    /// Whether the prompt is ChatML.
-    pub chatml: bool,
+    /// How the model is spoken to, if that is known.
+    pub chat: Option<&'a Chat>,
     /// Licences that lie in the export.
     pub notices: &'a [&'static str],
 }
@@ -62,7 +64,12 @@ impl Card<'_> {
             self.state.tokens,
             self.state.supervised,
         )?;
-        if self.chatml {
+        if let Some(chat) = self.chat.filter(|chat| !chat.is_chatml()) {
+            card += "## Prompt format\n\nThe chat template of this folder, on which the model was trained; `tokenizer.apply_chat_template` writes it:\n\n";
+            let message = Message { role: Role::User, text: "{prompt}".into(), context: None };
+            let prompt = chat.prompt(&Conversation { system: None, messages: vec![message] })?;
+            write!(card, "```\n{}\n```\n\n", prompt.trim_end_matches('\n'))?;
+        } else if self.chat.is_some() {
             card += "## Prompt format\n\nChatML; `tokenizer.apply_chat_template` writes it. An answer ends with `<|im_end|>`.\n\n\
                      ```\n<|im_start|>system\n{system message}<|im_end|>\n<|im_start|>user\n{prompt}<|im_end|>\n\
                      <|im_start|>assistant\n```\n\n";

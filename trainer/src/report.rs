@@ -135,7 +135,7 @@ pub fn report(folder: &Path, prompts: &Path, out: &Path, options: &Options) -> R
         date: metrics::date(metrics::now(), "%Y-%m-%dT%H:%M:%S"),
         args: json!({
             "model_name": name,
-            "mode": "chatml",
+            "mode": sampler.mode(),
             "prompts": prompts.display().to_string(),
             "report": out.display().to_string(),
             "seed": options.seed,

@@ -1,7 +1,7 @@
 //! Prompts -> answers, by a model in a Hugging Face folder or a checkpoint.
 //!
-//! A conversation becomes ChatML with the head of an assistant's turn, the model goes on from there a token at a time
-//! with a key-value cache, and stops at the end of the turn.
+//! A conversation is written as the model's template has it, with the head of an assistant's turn; the model goes on from
+//! there a token at a time with a key-value cache, and stops at the end of the turn.
 
 use std::collections::BTreeMap;
 use std::io::{self, Write};
@@ -17,6 +17,7 @@ use shards::atomic::AtomicFile;
 use tch::{Device, Kind, Tensor};
 use text::{Conversation, Decoder, Message, Tokenizer};
 
+use crate::chat::Chat;
 use crate::checkpoint;
 use crate::config::DeviceChoice;
 use crate::device;
@@ -44,6 +45,7 @@ pub struct Options {
 pub struct Sampler {
     model: Model,
     tokenizer: Tokenizer,
+    chat: Chat,
     /// Tokens that end an answer.
     ends: Vec<u32>,
 }
@@ -80,33 +82,31 @@ impl Sampler {
         for remark in remarks {
             print::note(format!("warning: {remark}"));
         }
-        let (model, tokenizer) =
+        let (model, tokenizer, chat) =
             if checkpoint::is_checkpoint(folder) || checkpoint::latest(folder)?.is_some() {
                 let trained = Trained::find(folder)?;
                 let model = trained.model(device)?;
-                (
-                    model,
-                    trained
-                        .tokenizer
-                        .context("the base model's folder has no tokenizer")
-                        .bad_input()?,
-                )
+                let spoken = trained.tokenizer.zip(trained.chat);
+                let (tokenizer, chat) =
+                    spoken.context("the base model's folder has no tokenizer").bad_input()?;
+                (model, tokenizer, chat)
             } else {
                 let config = LlamaConfig::read(folder)?;
                 let tokenizer = hf_tokenizer::open_folder(folder).bad_input()?;
                 let mut model = Model::zeros(config, Kind::Float, device);
+                let chat = Chat::of_folder(folder, &tokenizer)?;
                 weights::load(folder, &mut model)?;
-                (model, tokenizer)
+                (model, tokenizer, chat)
             };
-        let Some(turn_end) = hf_tokenizer::turn_end(&tokenizer) else {
+        let mut ends = model.config.eos_token_ids.clone();
+        ends.extend(chat.end);
+        if ends.is_empty() {
             bail_input!(
-                "the tokenizer in `{}` has no `<|im_end|>`, so the model was not trained on ChatML here",
+                "nothing ends an answer of `{}`: neither its chat template nor its `config.json` names a token",
                 folder.display()
             );
-        };
-        let mut ends = model.config.eos_token_ids.clone();
-        ends.push(turn_end);
-        Ok(Self { model, tokenizer, ends })
+        }
+        Ok(Self { model, tokenizer, chat, ends })
     }
 
     /// Answers the last message of a conversation. `show` gets the text as it comes.
@@ -126,7 +126,7 @@ impl Sampler {
     /// A conversation's token ids, up to where the assistant begins to speak.
     pub fn prompt(&self, conversation: &Conversation) -> Result<Vec<u32>> {
         let mut prompt = Vec::new();
-        self.tokenizer.encoder().encode(&text::prompt(conversation), &mut prompt);
+        self.tokenizer.encoder().encode(&self.chat.prompt(conversation)?, &mut prompt);
         let most = self.positions();
         if prompt.len() >= most {
             bail_input!("the prompt has {} tokens, and the model {most} positions", prompt.len());
@@ -179,6 +179,11 @@ impl Sampler {
             answers.push(answer);
         }
         Ok(answers)
+    }
+
+    /// What kind of template the model has.
+    pub fn mode(&self) -> &'static str {
+        if self.chat.is_chatml() { "chatml" } else { "chat_template" }
     }
 
     /// An answer with the token that ended it.

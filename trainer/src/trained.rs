@@ -5,10 +5,11 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, Result};
 use cli::{BadInput, Yaml, bail_input, print};
 use fs_err as fs;
-use shards::{Manifest, manifest};
+use shards::Manifest;
 use tch::{Device, Kind};
 use text::Tokenizer;
 
+use crate::chat::Chat;
 use crate::checkpoint;
 use crate::config::{Config, Zero};
 use crate::hf_tokenizer;
@@ -29,6 +30,8 @@ pub struct Trained {
     pub checkpoint: PathBuf,
     /// The base's tokenizer with the special tokens that the shards were made with; none if the base has none.
     pub tokenizer: Option<Tokenizer>,
+    /// How it is spoken to: the template of the shards; none without a tokenizer.
+    pub chat: Option<Chat>,
     /// The model's shape.
     pub config: LlamaConfig,
 }
@@ -40,16 +43,9 @@ impl Trained {
         let config = LlamaConfig::read(&checkpoint)?;
         let run_config: Config =
             Yaml::open(&run.join("config.yaml")).and_then(|yaml| yaml.parse()).bad_input()?;
-        if let Some(remark) = another_template(&run_config) {
-            print::note(format!("warning: {remark}"));
-        }
-        Ok(Self {
-            tokenizer: tokenizer(&run_config, &config)?,
-            run,
-            run_config,
-            checkpoint,
-            config,
-        })
+        let tokenizer = tokenizer(&run_config, &config)?;
+        let chat = tokenizer.as_ref().map(|it| Chat::of_shards(&run_config.data.train, it));
+        Ok(Self { chat: chat.transpose()?, tokenizer, run, run_config, checkpoint, config })
     }
 
     /// Reads the weights, in `f32`; of an adapter's run, those of its base too.
@@ -113,19 +109,6 @@ fn resolve(from: &Path) -> Result<(PathBuf, PathBuf)> {
     let run = absolute.parent().and_then(Path::parent);
     let run = run.context("a checkpoint lies in a run's folder").bad_input()?;
     Ok((run.to_owned(), checkpoint))
-}
-
-/// What to say of shards that were not written as ChatML, the one template that prompts and exports have.
-fn another_template(config: &Config) -> Option<String> {
-    let shards = config.data.train.parent()?;
-    let template = shards.join(manifest::CHAT_TEMPLATE);
-    template.exists().then(|| {
-        format!(
-            "this model was trained on the chat template `{}`, but prompts and exports are written as ChatML here\n\
-             hint: write prompts with that template, and put the file in place of the export's own",
-            template.display()
-        )
-    })
 }
 
 fn tokenizer(config: &Config, model: &LlamaConfig) -> Result<Option<Tokenizer>> {

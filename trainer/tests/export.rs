@@ -315,18 +315,65 @@ fn an_answer_that_cannot_be_written_is_no_success() {
     fails(sample().args(["--out", "a.txt"]), 2, &["cannot be used with"]);
 }
 
+/// A template that trims, names a token of its own, and has a variable.
+const JINJA: &str = "{{ bos_token }}{% for m in messages %}\n\
+    {% if m.role == 'system' %}[{{ tone }}] {{ m.content | trim }}\n\
+    {% else %}<|im_start|>{{ m.role | upper }}: {{ m.content | trim }}{{ '</s>' if m.role == 'assistant' }}\n\
+    {% endif %}{% endfor %}{% if add_generation_prompt %}<|im_start|>ASSISTANT:{% endif %}";
+
 #[test]
-fn a_model_of_another_chat_template_is_not_passed_off_as_chatml() {
+fn a_model_of_another_chat_template_is_spoken_to_and_exported_with_that_one() {
     let run = trained();
-    let said = |run: &TinyRun, out: &str| {
-        let mut export = run.command("export");
-        let output = succeeds(export.args(["run", "--out", out]));
-        String::from_utf8_lossy(&output.stderr).into_owned()
-    };
-    assert!(!said(&run, "a").contains("chat template"));
     // As `pretokenizer build` leaves it beside shards of a Jinja template.
-    shards::atomic::write(&run.path("shards/chat_template.jinja"), b"{{ messages }}").unwrap();
-    let warned = said(&run, "b");
-    let words = "warning: this model was trained on the chat template `shards/chat_template.jinja`";
-    assert!(warned.contains(words), "{warned}");
+    shards::atomic::write(&run.path("shards/chat_template.jinja"), JINJA.as_bytes()).unwrap();
+    shards::atomic::write(
+        &run.path("shards/special_tokens_map.json"),
+        br#"{"bos_token": "<s>", "eos_token": "</s>"}"#,
+    )
+    .unwrap();
+    let mut manifest = shards::Manifest::read(&run.path("shards")).unwrap();
+    manifest.template_sha256 = shards::hash::sha256(JINJA.as_bytes());
+    manifest.template = format!("jinja sha256:{}", manifest.template_sha256);
+    manifest.config = json!({"chat_template_variables": {"tone": "kind \"and\" brief"}});
+    manifest.config_sha256 = shards::manifest::config_sha256(&manifest.config);
+    manifest.write(&run.path("shards")).unwrap();
+
+    succeeds(run.command("export").args(["run", "--out", "model"]));
+    let sampler = Sampler::open(&run.path("model")).unwrap();
+    let tokenizer = hf_tokenizer::open_folder(&run.path("model")).unwrap();
+    let message = Message { role: Role::User, text: " What? ".into(), context: None };
+    let conversation = Conversation { system: Some("x".into()), messages: vec![message] };
+    let expected = "<s>[kind \"and\" brief] x\n<|im_start|>USER: What?\n<|im_start|>ASSISTANT:";
+    let mut ids = Vec::new();
+    tokenizer.encoder().encode(expected, &mut ids);
+    assert_eq!(sampler.prompt(&conversation).unwrap(), ids);
+
+    let json = |name: &str| {
+        serde_json::from_slice::<serde_json::Value>(&run.bytes(format!("model/{name}"))).unwrap()
+    };
+    // An answer ends where the template ends it, which is not where ChatML does.
+    assert_eq!(json("generation_config.json")["eos_token_id"][0], 2);
+    assert_eq!(json("tokenizer_config.json")["eos_token"], "</s>");
+    let card = String::from_utf8(run.bytes("model/README.md")).unwrap();
+    assert!(card.contains("<|im_start|>USER: {prompt}\n<|im_start|>ASSISTANT:\n```"), "{card}");
+    // Of the run itself, whose template has its variables from the manifest.
+    succeeds(run.command("sample").args(["run", "--prompt", "What?", "--max-new-tokens", "2"]));
+
+    if let Some(python) = python() {
+        let script = "import json, sys; from transformers import AutoTokenizer; \
+                      t = AutoTokenizer.from_pretrained(sys.argv[1]); \
+                      print(json.dumps(t.apply_chat_template(json.loads(sys.argv[2]), add_generation_prompt=True, return_dict=False)))";
+        let messages =
+            json!([{"role": "system", "content": "x"}, {"role": "user", "content": " What? "}]);
+        let mut command = Command::new(python);
+        command.args(["-c", script]).arg(run.path("model")).arg(messages.to_string());
+        let found: Vec<u32> = serde_json::from_slice(&succeeds(&mut command).stdout).unwrap();
+        assert_eq!(found, ids);
+    }
+
+    let changed = [JINJA, " "].concat();
+    shards::atomic::write(&run.path("shards/chat_template.jinja"), changed.as_bytes()).unwrap();
+    let mut export = run.command("export");
+    let words = ["`shards/chat_template.jinja` is not the template of the shards", "hint:"];
+    fails(export.args(["run", "--out", "again"]), 2, &words);
 }

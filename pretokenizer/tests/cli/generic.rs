@@ -322,6 +322,9 @@ fn encoded_as_a_whole_or_turn_by_turn_the_demo_has_the_same_tokens() {
     assert_eq!(manifest["template"], "chatml");
     let (mut jinja, _) = run(&["--chat_template", "chatml.jinja"]);
     assert_eq!(jinja.remove("chat_template.jinja"), Some(chatml.as_bytes().to_vec()));
+    let tokens = jinja.remove("special_tokens_map.json").expect("what the template was given");
+    let tokens: serde_json::Value = serde_json::from_slice(&tokens).expect("JSON");
+    assert_eq!(tokens, json!({"bos_token": "<s>", "eos_token": "</s>"}));
     assert!(jinja == by_turn, "the template makes the same texts");
     let (untrained, manifest) = run(&["--assistant_header", "untrained"]);
     assert!(untrained.keys().eq(by_turn.keys()), "the template of the run before is gone");
