@@ -139,7 +139,7 @@ pub fn sizes(kind: IndexKind, index: &[u8]) -> io::Result<Vec<u32>> {
         let (width, start) = match kind {
             IndexKind::Mmap => (4, MMAP_HEAD),
             // Behind two tables of n + 1 numbers.
-            IndexKind::Legacy => (8, LEGACY_HEAD + n.checked_mul(16)?.checked_add(16)?),
+            IndexKind::Legacy => (8, n.checked_mul(16)?.checked_add(LEGACY_HEAD + 16)?),
         };
         let table = index.get(start..start.checked_add(n.checked_mul(width)?)?)?;
         let sizes = table.chunks_exact(width).map(|size| size.first_chunk().copied());

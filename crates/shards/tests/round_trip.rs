@@ -148,6 +148,16 @@ fn every_way_of_being_broken_of_a_legacy_index_is_named() {
 }
 
 #[test]
+fn sizes_beyond_all_memory_are_refused() {
+    // Found by `scripts/fuzz`: so many documents that their tables end just beyond 64 bits.
+    let mut index = b"TNTIDX\0\0".to_vec();
+    for number in [1, 4, 4, (1_u64 << 60) - 2, (1 << 60) - 2, 1] {
+        index.extend(number.to_le_bytes());
+    }
+    assert!(shards::layout::sizes(IndexKind::Legacy, &index).is_err());
+}
+
+#[test]
 fn halves_of_different_splits_are_refused() {
     let folder = tempfile::tempdir().unwrap();
     let (a, b) = (folder.path().join("a"), folder.path().join("b"));
