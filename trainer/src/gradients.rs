@@ -222,7 +222,7 @@ impl Gradients {
     /// ranks of a tensor group have, the first counts.
     ///
     /// On a CPU libtorch adds up squares in a handful of running sums, which in fp32 loses 6e-3 of a norm over 7e7 numbers
-    /// and 1e-4 over 4e6. So it gets stretches of at most [`NORM_STRETCH`] numbers, and their norms are put together in
+    /// and 1e-4 over 4e6. So it gets stretches of at most `NORM_STRETCH` numbers, and their norms are put together in
     /// fp64. On a GPU sums are trees, and many stretches would cost more than they bring.
     pub fn square(&self) -> Result<f64> {
         let pieces = self.units.iter().flat_map(|unit| &unit.pieces);
