@@ -2,6 +2,8 @@
 
     bench.py speed [MEGABYTES]              against SentencePiece's encoding of the same text, and 2 threads against 1
     bench.py memory MEGABYTES [FORMAT]...   peak memory, by format of the input: json, gz, parquet, arrow
+
+Fails if an id differs from SentencePiece's, or the output on two threads from that on one.
 """
 
 import hashlib
@@ -12,11 +14,13 @@ import subprocess
 import sys
 import tempfile
 import time
+from array import array
 from pathlib import Path
 
 import inputs
 
 ROOT = Path(__file__).resolve().parents[2]
+sys.path.append(str(ROOT / "scripts" / "encode"))
 ROUNDS = 5
 
 
@@ -52,6 +56,22 @@ def digest(folder: Path):
     return sha.hexdigest()
 
 
+def check_ids(folder: Path, texts):
+    """The tokens that were written are those that SentencePiece gives to the texts."""
+    import corpora
+
+    written = array("H")
+    for path in sorted(folder.glob("output/*/*-text.bin")):
+        written.frombytes(path.read_bytes())
+    start = 0
+    for text, ids in zip(texts, corpora.Reference("codellama").encode_all(texts)):
+        if written[start : start + len(ids)].tolist() != ids:
+            sys.exit(f"error: the ids differ from SentencePiece's, of {text!r}")
+        start += len(ids)
+    if start != len(written):
+        sys.exit(f"error: {len(written):,} tokens were written, expected {start:,}")
+
+
 def measure_speed(megabytes):
     import sentencepiece
 
@@ -60,6 +80,7 @@ def measure_speed(megabytes):
         inputs.write(work, megabytes)
         build(work, "--write_json")
         texts = [json.loads(line)["text"] for path in sorted(work.glob("output/*/*.jsonl")) for line in path.open()]
+        check_ids(work, texts)
         stretches = [part for text in texts for part in text.replace("<|im_end|>", "<|im_start|>").split("<|im_start|>")]
         processor = sentencepiece.SentencePieceProcessor(model_file=str(work / "codellama.model"))
         rounds = []
