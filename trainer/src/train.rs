@@ -153,10 +153,8 @@ impl Training<'_> {
             if self.interrupted || stop_after.is_some_and(|last| self.run.state.step >= last) {
                 break;
             }
-            if let Some(saved) = self.saver.look()? {
-                progress.note(describe_saved(&saved));
-                self.newest = Some(saved.path);
-            }
+            let saved_by_now = self.saver.look()?;
+            self.tell_saved(saved_by_now, &progress);
             let before = self.run.state;
             let step = self.run.step()?;
             let number = self.run.state.step;
@@ -185,6 +183,9 @@ impl Training<'_> {
             if self.not_finite.is_none()
                 && (every.is_some_and(|every| number.is_multiple_of(every)) || (best && keep_best))
             {
+                // One at a time: a disk that is too slow for `every` holds the run up.
+                let saved_before = self.saver.finish()?;
+                self.tell_saved(saved_before, &progress);
                 self.save(Older::Pruned)?;
                 saved = number;
             }
@@ -290,6 +291,14 @@ impl Training<'_> {
         let counts = evaluation.total.supervised_tokens > 0;
         self.validation = Some(evaluation);
         Ok(counts.then_some(loss))
+    }
+
+    /// Tells of a checkpoint that is on the disk now, if there is one.
+    fn tell_saved(&mut self, saved: Option<Saved>, progress: &Progress) {
+        if let Some(saved) = saved {
+            progress.note(describe_saved(&saved));
+            self.newest = Some(saved.path);
+        }
     }
 
     /// Waits until what was saved is on the disk.
@@ -438,7 +447,7 @@ fn describe(run: &Run) -> String {
 /// A few words about a checkpoint that is on the disk.
 fn describe_saved(saved: &Saved) -> String {
     format!(
-        "saved {}: {} in {:.1} s, while training went on after {:.3} s",
+        "saved {}: {} in {:.2} s, while training went on after {:.3} s",
         saved.path.display(),
         saver::shown(saved.bytes),
         saved.writing.as_secs_f64(),
