@@ -53,7 +53,7 @@ pub fn float_repr(value: f64) -> String {
     // Python changes to an exponent outside 1e-4 <= |x| < 1e16 and writes it with a sign and at least two digits.
     let size = value.abs();
     if size != 0.0 && !(1e-4..1e16).contains(&size) {
-        let text = format!("{value:e}");
+        let text = shortest(value);
         let (digits, exponent) = text.split_once('e').expect("`{:e}` writes an `e`");
         let (sign, exponent) = match exponent.strip_prefix('-') {
             Some(exponent) => ('-', exponent),
@@ -62,7 +62,24 @@ pub fn float_repr(value: f64) -> String {
         return format!("{digits}e{sign}{exponent:0>2}");
     }
     let text = value.to_string();
-    if text.contains('.') { text } else { text + ".0" }
+    if !text.contains('.') {
+        return text + ".0";
+    }
+    let n_decimals = text.len() - text.find('.').unwrap_or(text.len()) - 1;
+    even(format!("{value:.n_decimals$}"), text, value)
+}
+
+/// The shortest digits, with an exponent.
+fn shortest(value: f64) -> String {
+    let text = format!("{value:e}");
+    let digits = text.bytes().take_while(|byte| *byte != b'e').filter(u8::is_ascii_digit).count();
+    even(format!("{value:.*e}", digits - 1), text, value)
+}
+
+/// Where a number lies halfway between two texts of as few digits, Python takes the even one, and Rust the larger one
+/// unless it is told how many digits there are to be.
+fn even(told: String, text: String, value: f64) -> String {
+    if told.parse() == Ok(value) { told } else { text }
 }
 
 #[cfg(test)]
@@ -89,5 +106,8 @@ mod tests {
         let expected =
             ["47.0", "464.58945896337735", "1e+16", "1.5e-07", "0.0001", "123456789012345.0"];
         assert_eq!(values.map(float_repr), expected);
+        // Halfway between two: python -c "print(2087382112716840.25, -2087382112716840.75, 5e-324)"
+        let values = [2_087_382_112_716_840.25, -2_087_382_112_716_840.75, 5e-324];
+        assert_eq!(values.map(float_repr), ["2087382112716840.2", "-2087382112716840.8", "5e-324"]);
     }
 }
