@@ -107,7 +107,8 @@ mod tests {
             ["47.0", "464.58945896337735", "1e+16", "1.5e-07", "0.0001", "123456789012345.0"];
         assert_eq!(values.map(float_repr), expected);
         // Halfway between two: python -c "print(2087382112716840.25, -2087382112716840.75, 5e-324)"
-        let values = [2_087_382_112_716_840.25, -2_087_382_112_716_840.75, 5e-324];
-        assert_eq!(values.map(float_repr), ["2087382112716840.2", "-2087382112716840.8", "5e-324"]);
+        let values = ["2087382112716840.25", "-2087382112716840.75", "5e-324"];
+        let values = values.map(|text| float_repr(text.parse().unwrap()));
+        assert_eq!(values, ["2087382112716840.2", "-2087382112716840.8", "5e-324"]);
     }
 }
