@@ -122,7 +122,8 @@ def unpacked(name, content):
     if name.endswith(".gz"):
         return gzip.decompress(content)
     if name.endswith(".parquet"):
-        return pyarrow.parquet.read_table(io.BytesIO(content))
+        # On this thread alone: a pool that is still starting when the program ends aborts it, now and then.
+        return pyarrow.parquet.read_table(io.BytesIO(content), use_threads=False, pre_buffer=False)
     return content
 
 
