@@ -122,7 +122,8 @@ def unpacked(name, content):
     if name.endswith(".gz"):
         return gzip.decompress(content)
     if name.endswith(".parquet"):
-        # On this thread alone: a pool that is still starting when the program ends aborts it, now and then.
+        # On this thread alone: the program aborted at its end twice (`terminate called without an active exception`, that is,
+        # a thread was left over), and pyarrow's pools are the only threads here. Not seen again since, nor explained further.
         return pyarrow.parquet.read_table(io.BytesIO(content), use_threads=False, pre_buffer=False)
     return content
 
