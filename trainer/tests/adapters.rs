@@ -110,6 +110,14 @@ fn new_rows_are_trained_whole_or_refused() {
     succeeds(&mut sample);
 }
 
+/// The trainer with this subcommand and what follows it, in the run's folder.
+fn command(run: &TinyRun, arguments: &str) -> Command {
+    let mut words = arguments.split(' ');
+    let mut command = run.command(words.next().expect("a subcommand"));
+    command.args(words);
+    command
+}
+
 /// Exports the adapter and the merged model, merges the adapter into the base once more, and lets peft and transformers say
 /// what each of them is.
 #[track_caller]
@@ -120,12 +128,7 @@ fn check_peft(run: &TinyRun, settings: &[&str]) {
     let shards = format!("data.train={}", run.path("shards/tiny-train").display());
     let at = ["--set", &base, "--set", &shards];
     succeeds(&mut run.train("run", &[&at, settings].concat()));
-    let command = |arguments: &str| {
-        let mut words = arguments.split(' ');
-        let mut command = run.command(words.next().expect("a subcommand"));
-        command.args(words);
-        command
-    };
+    let command = |arguments: &str| command(run, arguments);
     succeeds(&mut command("export run --adapter --out adapter"));
     succeeds(&mut command("export run --out model --dtype f32"));
     let merge = "merge --base base --adapter adapter --dtype f32 --max-shard-size 0.0001 --out";
@@ -175,12 +178,7 @@ fn peft_opens_an_adapter_with_an_embedding_and_a_head_of_its_own_that_have_new_r
 #[test]
 fn a_merge_in_bfloat16_is_rounded_once_and_what_does_not_fit_is_refused() {
     let run = trained(LORA);
-    let command = |arguments: &str| {
-        let mut words = arguments.split(' ');
-        let mut command = run.command(words.next().expect("a subcommand"));
-        command.args(words);
-        command
-    };
+    let command = |arguments: &str| command(&run, arguments);
     succeeds(&mut command("export run --adapter --out adapter"));
     succeeds(&mut command("merge --base base --adapter adapter --out fine --dtype f32"));
     succeeds(&mut command("merge --base base --adapter adapter --out coarse"));
