@@ -12,8 +12,9 @@ use shards::atomic;
 use tch::Kind;
 
 use crate::config::{LoraConfig, SavedModule, TargetModule};
-use crate::params::{Model, ParamSpec};
+use crate::params::Model;
 use crate::stored::Stored;
+use crate::units::ParamSpec;
 use crate::weights::{self, Source};
 
 /// What the adapter is.

@@ -19,10 +19,10 @@ use crate::checkpoint;
 use crate::export::{self, Options};
 use crate::llama_config::LlamaConfig;
 use crate::meta::{self, Meta};
-use crate::params::{EMBEDDING, HEAD, ParamSpec};
 use crate::proof;
 use crate::stored::Stored;
 use crate::trained;
+use crate::units::{EMBEDDING, HEAD, ParamSpec};
 use crate::weights;
 
 /// A model on disk.

@@ -25,10 +25,10 @@ use crate::llama_config::LlamaConfig;
 use crate::merged::Merged;
 use crate::model_card::{Card, NOTICES};
 use crate::new_tokens::{self, NewTokens};
-use crate::params::{ParamSpec, unit_specs};
 use crate::proof::{self, Proof};
 use crate::stored::Stored;
 use crate::trained::Trained;
+use crate::units::{ParamSpec, unit_specs};
 use crate::weights::{self, Source};
 
 /// What an export is asked for.

@@ -6,10 +6,12 @@ use anyhow::Result;
 use cli::{BadInput, bail_input};
 use shards::hash::FileHash;
 use shards::manifest::Manifest;
+use tch::Device;
 
 use crate::config::Config;
 use crate::llama_config::LlamaConfig;
 use crate::origin;
+use crate::ranks::Ranks;
 use crate::rows;
 
 /// What the configuration names must be there.
@@ -205,6 +207,47 @@ fn check_files(prefix: &Path, manifest: &Manifest, shards: &[FileHash]) -> Resul
                 path.display()
             );
         }
+    }
+    Ok(())
+}
+
+/// What ranks and configuration can have against each other.
+pub(crate) fn check_ranks(ranks: &Ranks, config: &Config) -> Result<()> {
+    let (size, micro_batches) = (ranks.size(), config.micro_batches());
+    let tensor = config.parallel.tensor;
+    if !size.is_multiple_of(tensor) {
+        let hint = match size {
+            1 => format!("start so many with `trainer launch --nproc {tensor} -- train ...`"),
+            _ => format!("start a multiple of {tensor} ranks, or lower `parallel.tensor`"),
+        };
+        bail_input!(
+            "`parallel.tensor` is {tensor}, which does not divide the number of ranks, {size}\nhint: {hint}"
+        );
+    }
+    let takes_turns = size / tensor;
+    if takes_turns > micro_batches {
+        let what = match tensor {
+            1 => format!("{size} ranks"),
+            _ => format!("{takes_turns} groups of {tensor} ranks"),
+        };
+        bail_input!(
+            "there are {what}, but an update has {micro_batches} micro-batches (`batch.global` {} by \
+             `batch.micro` {})\nhint: start fewer ranks, or lower `batch.micro`",
+            config.batch.global,
+            config.batch.micro
+        );
+    }
+    Ok(())
+}
+
+/// What several ranks can compute on.
+pub(crate) fn check_device(ranks: &Ranks, device: Device) -> Result<()> {
+    let size = ranks.size();
+    if size > 1 && device.is_cuda() {
+        bail_input!(
+            "{size} ranks cannot compute on GPUs: what connects GPUs, NCCL, is not built in\n\
+             hint: train with one process, or on the CPU with `device: cpu`"
+        );
     }
     Ok(())
 }

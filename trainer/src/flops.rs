@@ -10,7 +10,7 @@
 use crate::config::LoraConfig;
 use crate::llama_config::LlamaConfig;
 use crate::params::lora::Split;
-use crate::params::unit_specs;
+use crate::units::unit_specs;
 
 /// How much a model computes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -16,8 +16,9 @@ use torch_ext::Work;
 
 use crate::config::{Wire, Zero};
 use crate::fault::{Fault, planted};
-use crate::params::{Model, Share};
+use crate::params::Model;
 use crate::ranks::{Mesh, Ranks, Summand};
+use crate::units::Share;
 
 /// How many squares libtorch may add up in fp32 on a CPU, where the relative error grows with them: 1e-6 at so many.
 const NORM_STRETCH: i64 = 1 << 16;

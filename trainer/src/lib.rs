@@ -22,6 +22,8 @@ pub mod loader; // the order -> micro-batches, ahead of time
 pub mod extent; // some of a tensor's numbers, in row order -> boxes of it
 pub mod ranks; // the environment -> the processes that train together, and what they decide together
 pub mod gather; // weights in parts on several ranks -> whole units, when they are needed
+pub mod units; // a model's shape -> the name of each parameter, and where it lies
+pub mod slots; // units -> the buffers in which they are whole, one after the other
 pub mod params; // the model's parameters, unit by unit, in flat buffers, sharded over ranks
 pub mod memory; // a configuration and a shape -> how much memory a rank takes
 pub mod flops; // documents -> how much there is to compute
@@ -47,6 +49,8 @@ pub mod state; // where a run stands
 pub mod checkpoint; // model, optimizer and state <-> disk, bit for bit
 pub mod origin; // a configuration -> the hashes of the files that the run begins with
 pub mod saver; // checkpoints, written while training goes on
+mod documents; // a configuration and its shards -> which documents are used, for how many steps, and what of them counts
+mod validation; // a configuration and its shards -> the documents of each evaluation
 mod fit; // do configuration, base and shards belong together?
 pub mod step; // what a step did, and how long its parts took
 pub mod run; // a configuration -> a run that is ready to make its next step
@@ -58,6 +62,7 @@ pub mod tensorboard; // lines -> TensorBoard's event file
 pub mod wandb; // lines -> an offline run of Weights & Biases
 pub mod logbook; // lines -> all of these, beside the training
 pub mod preflight; // a configuration -> what all ranks must agree on before they start
+mod console; // what happens in a run -> what is said of it on the console
 pub mod train; // the loop: steps, evaluations, checkpoints, a safe end
 pub mod launch; // a command line -> that many ranks of it on this machine
 pub mod trained; // a run's folder -> its newest checkpoint and the tokenizer it was trained with

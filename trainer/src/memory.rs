@@ -7,7 +7,8 @@
 use crate::config::{Config, LoraConfig, Precision, Zero};
 use crate::llama_config::LlamaConfig;
 use crate::params::lora::Split;
-use crate::params::{Share, UnitSpec, slots, unit_specs};
+use crate::slots::slots;
+use crate::units::{Share, UnitSpec, unit_specs};
 
 /// Bytes that a rank takes.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]

@@ -18,9 +18,9 @@ use crate::convert;
 use crate::export::{self, Options};
 use crate::llama_config::LlamaConfig;
 use crate::merged::Merged;
-use crate::params::ParamSpec;
 use crate::proof;
 use crate::stored::Stored;
+use crate::units::ParamSpec;
 use crate::weights;
 
 /// Merges an adapter into its base.

@@ -12,8 +12,8 @@ use tch::{Kind, Tensor};
 use crate::config::LoraConfig;
 use crate::llama_config::LlamaConfig;
 use crate::params::lora::{A, B, Place, Split};
-use crate::params::{ParamSpec, unit_specs};
 use crate::stored::Stored;
+use crate::units::{ParamSpec, unit_specs};
 use crate::weights::{self, Source};
 
 /// A base with an adapter.

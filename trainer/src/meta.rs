@@ -20,8 +20,8 @@ use serde::Deserialize;
 
 use crate::hf_tokenizer;
 use crate::llama_config::{LlamaConfig, RopeScaling};
-use crate::params::{ParamSpec, unit_specs};
 use crate::stored::{Stored, Strip};
+use crate::units::{ParamSpec, unit_specs};
 
 const PARAMS: &str = "params.json";
 const EMBEDDING: &str = "tok_embeddings.weight";

@@ -11,8 +11,9 @@ use tch::{Device, Kind, Tensor};
 
 use crate::config::{Fill, ModelConfig};
 use crate::llama_config::LlamaConfig;
-use crate::params::{EMBEDDING, HEAD, Model, ParamSpec, Unit};
+use crate::params::{Model, Unit};
 use crate::stored::Stored;
+use crate::units::{EMBEDDING, HEAD, ParamSpec};
 use crate::weights;
 
 /// How many rows the model gets: enough for every token of these shards, filled up to the configured multiple, and

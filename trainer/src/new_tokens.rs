@@ -14,8 +14,8 @@ use tch::Kind;
 use text::Tokenizer;
 
 use crate::config::Config;
-use crate::params::{EMBEDDING, HEAD};
-use crate::run;
+use crate::documents;
+use crate::units::{EMBEDDING, HEAD};
 use crate::weights::{self, Source};
 
 /// The added tokens, and the vocabulary to compare them with.
@@ -63,7 +63,7 @@ pub fn measure(
 ) -> Result<NewTokens> {
     let added = added(tokenizer);
     let reader = PairReader::open(&config.data.train).bad_input()?;
-    let learning = run::learning(config)?;
+    let learning = documents::learning(config)?;
     let first = added.first().map_or(u32::MAX, |(_, id)| *id);
     let mut counts: BTreeMap<u32, (u64, u64)> = BTreeMap::new();
     for document in (0..reader.len()).map(|i| reader.document(i)) {

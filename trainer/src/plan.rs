@@ -12,6 +12,7 @@ use tch::Device;
 use crate::config::{
     Config, DeviceChoice, LoraConfig, Precision, Recompute, TargetModule, TooLongRule, Zero,
 };
+use crate::documents;
 use crate::fit;
 use crate::flops::ModelFlops;
 use crate::llama_config::LlamaConfig;
@@ -19,8 +20,8 @@ use crate::memory::Memory;
 use crate::new_rows;
 use crate::order::boundaries;
 use crate::params::lora::Split;
-use crate::params::unit_specs;
 use crate::run;
+use crate::units::unit_specs;
 
 /// What is known besides the configuration.
 #[derive(Clone, Debug)]
@@ -191,7 +192,7 @@ fn work(config: &Config, options: &Options, remarks: &mut Vec<String>) -> Result
     let dropped = |length: &u64| config.data.too_long == TooLongRule::Drop && *length > most + 1;
     let read: Vec<u64> =
         lengths.filter(|length| !dropped(length)).map(|length| length.min(most)).collect();
-    let steps = run::steps(config, read.len())?;
+    let steps = documents::steps(config, read.len())?;
     let train = config.data.split.map_or(read.len(), |split| boundaries(read.len(), split)[1]);
     // Which documents a split takes is drawn; they are as long as all are.
     let share = train as f64 / read.len().max(1) as f64;

@@ -8,37 +8,35 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Instant;
 
-use anyhow::{Context, Result};
-use cli::{BadInput, bail_input};
+use anyhow::{Context, Result, bail};
+use cli::bail_input;
 use shards::hash::FileHash;
-use shards::manifest::Manifest;
 use tch::{Device, Kind, Tensor};
 
 use crate::adapter;
 use crate::backward::{self, Pass};
 use crate::batch::{Batcher, Batching, Counts, MicroBatch};
-use crate::config::{Config, EvaluateConfig, LoraConfig, NewRows, Precision, TooLongRule};
+use crate::config::{Config, EvaluateConfig, LoraConfig, NewRows, Precision};
 use crate::device;
+use crate::documents;
 use crate::evaluate::{Evaluation, evaluate};
 use crate::fault::{Fault, planted};
 use crate::fit;
 use crate::flops::ModelFlops;
 use crate::gradients::{Gradients, clip};
-use crate::hf_tokenizer;
-use crate::learning::{Learning, LeftOut};
 use crate::llama_config::LlamaConfig;
 use crate::loader::Loader;
 use crate::loss::Objective;
 use crate::new_rows;
 use crate::noise::Noise;
 use crate::optimizer::AdamW;
-use crate::order::{Order, boundaries};
 use crate::params::{Model, lora};
 use crate::ranks::{Mesh, Ranks};
-use crate::rows::{Rows, TooLong};
+use crate::rows::Rows;
 use crate::schedule::Schedule;
 use crate::state::TrainState;
 use crate::step::{Seconds, Step};
+use crate::validation::{Validation, some_validation};
 use crate::weights;
 
 /// Everything that a step needs.
@@ -70,17 +68,6 @@ pub struct Run {
     loader: Option<Loader>,
 }
 
-/// What the run is evaluated on.
-#[derive(Debug)]
-enum Validation {
-    /// Nothing.
-    None,
-    /// These documents of a shard of its own.
-    Shard(Box<Batcher>, Vec<usize>),
-    /// These documents of the training shard, evaluation after evaluation.
-    Split(Vec<usize>),
-}
-
 impl Run {
     /// Opens data and base model and checks that they fit. The model is at its first step.
     pub fn open(config: Config) -> Result<Self> {
@@ -90,10 +77,10 @@ impl Run {
     /// The same as one of several ranks.
     pub fn open_on(ranks: &Rc<Ranks>, config: Config) -> Result<Self> {
         let mut remarks = Vec::new();
-        check_ranks(ranks, &config)?;
+        fit::check_ranks(ranks, &config)?;
         let mesh = Mesh::of(ranks, config.parallel.tensor, config.parallel.sequence)?;
         let device = device::choose(config.device, &mut remarks)?;
-        check_device(ranks, device)?;
+        fit::check_device(ranks, device)?;
         if let Some(threads) = config.threads {
             tch::set_num_threads(i32::from(threads));
         }
@@ -106,7 +93,7 @@ impl Run {
         fit::check_new_rows(&config, n_stored, base.vocab_size)?;
         fit::check_tensor(&config, &base)?;
         let fit = fit::check_manifests(&config, &base, &mut remarks)?;
-        let learning = learning(&config)?;
+        let learning = documents::learning(&config)?;
         let batching = Batching {
             layout: config.data.rows,
             sequence_length: config.batch.sequence_length,
@@ -116,11 +103,11 @@ impl Run {
             pad_id: fit.pad_id,
             device,
         };
-        let mut batcher = |prefix: &Path| -> Result<(Batcher, Vec<usize>)> {
+        let mut batcher = |prefix: &Path| -> Result<(Arc<Batcher>, Vec<usize>)> {
             let length = config.batch.sequence_length;
             let rows = Rows::open(prefix, base.vocab_size, length, learning.clone())?;
-            let usable = usable(prefix, &rows, config.data.too_long, &mut remarks)?;
-            Ok((Batcher { rows, batching: batching.clone() }, usable))
+            let usable = documents::usable(prefix, &rows, config.data.too_long, &mut remarks)?;
+            Ok((Arc::new(Batcher { rows, batching: batching.clone() }), usable))
         };
         let (train, usable) = batcher(&config.data.train)?;
         if !train.rows.any_learned(&usable) {
@@ -130,16 +117,16 @@ impl Run {
                 config.data.train.display()
             );
         }
-        let steps = steps(&config, usable.len())?;
-        let order = order(&config, usable.len(), steps).of(&usable);
+        let steps = documents::steps(&config, usable.len())?;
+        let order = documents::order(&config, usable.len(), steps).of(&usable);
         let validation = match &config.data.validation {
             Some(prefix) => {
                 let (batcher, usable) = batcher(prefix)?;
-                Validation::Shard(Box::new(batcher), usable)
+                Validation::Shard(batcher, usable)
             }
-            None => Validation::Split(order.validation),
+            None => Validation::Split(Arc::clone(&train), order.validation),
         };
-        let validation = some_validation(&config, &train, validation, &mut remarks)?;
+        let validation = some_validation(&config, validation, &mut remarks)?;
         let objective = Objective {
             chunk_tokens: chunk_tokens(&config, &base, device),
             vocab_size: match fit.vocab_size {
@@ -184,7 +171,7 @@ impl Run {
             remarks,
             shards: fit.shards,
             objective,
-            train: Arc::new(train),
+            train,
             train_order: order.train.into(),
             validation,
             loader: None,
@@ -270,19 +257,9 @@ impl Run {
 
     /// The `number`-th evaluation of the run, from 0; none if a signal asks the process to stop meanwhile.
     pub fn evaluate(&self, number: u64) -> Result<Option<Evaluation>> {
-        let settings = self.config.evaluate.as_ref().context("a run that evaluates says when")?;
         let global = self.config.batch.global;
-        let wanted = settings.batches.map(|batches| batches * global);
-        let (batcher, documents) = match &self.validation {
-            Validation::None => (&*self.train, &[][..]),
-            Validation::Shard(batcher, documents) => {
-                (&**batcher, &documents[..wanted.unwrap_or(usize::MAX).min(documents.len())])
-            }
-            Validation::Split(documents) => {
-                let wanted = wanted.context("a split's evaluation says how many batches")?;
-                let first = usize::try_from(number).context("more evaluations than memory")?;
-                (&*self.train, &documents[first * wanted..][..wanted])
-            }
+        let Some((batcher, documents)) = self.validation.documents(&self.config, number)? else {
+            bail!("a run without validation is not evaluated");
         };
         evaluate(&self.model, batcher, documents, global, self.objective)
     }
@@ -336,46 +313,6 @@ impl Run {
     }
 }
 
-/// What the run is evaluated on, if there is anything in it. A part of a split may round to no document at all: the reference
-/// evaluates nothing then. What hangs on evaluations cannot be had without.
-fn some_validation(
-    config: &Config,
-    train: &Batcher,
-    validation: Validation,
-    remarks: &mut Vec<String>,
-) -> Result<Validation> {
-    let Some(evaluate) = &config.evaluate else { return Ok(validation) };
-    let (rows, documents) = match &validation {
-        Validation::None => return Ok(validation),
-        Validation::Shard(batcher, documents) => (&batcher.rows, documents),
-        Validation::Split(documents) => (&train.rows, documents),
-    };
-    if rows.any_learned(documents) {
-        return Ok(validation);
-    }
-    let problem = match (documents.is_empty(), &config.data.validation) {
-        (true, Some(prefix)) => {
-            format!("`data.validation`, `{}`, has no documents", prefix.display())
-        }
-        (true, None) => {
-            format!("`data.split` leaves none of the {} documents to evaluate on", rows.len())
-        }
-        (false, _) => "no token of the documents to evaluate on is of a role that counts".into(),
-    };
-    for (key, hangs_on_it) in [
-        ("evaluate.early_stopping", evaluate.early_stopping.is_some()),
-        ("checkpoint.keep_best", config.checkpoint.keep_best),
-    ] {
-        if hangs_on_it {
-            bail_input!(
-                "{problem}, and `{key}` needs evaluations\nhint: take it out, or evaluate on something"
-            );
-        }
-    }
-    remarks.push(format!("{problem}: nothing is evaluated"));
-    Ok(Validation::None)
-}
-
 /// How many tokens' logits are held at a time.
 pub(crate) fn chunk_tokens(config: &Config, base: &LlamaConfig, device: Device) -> i64 {
     let suitable = match device {
@@ -388,85 +325,6 @@ pub(crate) fn chunk_tokens(config: &Config, base: &LlamaConfig, device: Device) 
     config.loss.chunk_tokens.map_or(suitable, |n| i64::try_from(n).unwrap_or(i64::MAX))
 }
 
-/// Which tokens count, and how much.
-pub(crate) fn learning(config: &Config) -> Result<Learning> {
-    let weights = config.loss.role_weights();
-    let (header, end) = (!config.loss.header, !config.loss.end_token);
-    if !header && !end {
-        return Ok(Learning { weights, left_out: None });
-    }
-    let key = if header { "loss.header" } else { "loss.end_token" };
-    let base = &config.model.base;
-    let manifest = Manifest::of_shards(&config.data.train).bad_input()?;
-    let (Some(manifest), Some(file)) = (manifest, hf_tokenizer::file(base)) else {
-        bail_input!(
-            "`{key}: false` needs to know which tokens open and close a turn, from the manifest beside `{}` and the \
-             tokenizer in `{}`\nhint: put what is missing there, or leave `{key}` out",
-            config.data.train.display(),
-            base.display()
-        );
-    };
-    let tokenizer =
-        text::Tokenizer::reopen(&file, &manifest.tokenizer.special_tokens).bad_input()?;
-    let marker = |token: &str| match tokenizer.special_id(token) {
-        Some(id) => Ok(id),
-        None => bail_input!(
-            "`{key}: false` needs the token `{token}`, but `{}` was made without it\nhint: leave `{key}` out",
-            config.data.train.display()
-        ),
-    };
-    let left_out = LeftOut {
-        turn_start: marker(text::chatml::TURN_START)?,
-        turn_end: marker(text::chatml::TURN_END)?,
-        newline: (0..tokenizer.vocab_size())
-            .map(|id| tokenizer.decode(&[id]).contains('\n'))
-            .collect(),
-        header,
-        end,
-    };
-    Ok(Learning { weights, left_out: Some(left_out) })
-}
-
-/// The documents that are used, in their order; what becomes of those that are too long is said.
-fn usable(
-    prefix: &Path,
-    rows: &Rows,
-    rule: TooLongRule,
-    remarks: &mut Vec<String>,
-) -> Result<Vec<usize>> {
-    let TooLong { documents: long, cut, longest } = rows.too_long();
-    let (all, shown) = (rows.len(), prefix.display());
-    let mut usable: Vec<usize> = (0..all).collect();
-    let Some(first) = long.first() else { return Ok(usable) };
-    let most = rows.sequence_length() + 1;
-    match rule {
-        TooLongRule::Truncate => remarks.push(format!(
-            "{shown}: {} of {all} documents are longer than {most} tokens and are truncated: {} tokens are cut off, {} \
-             of which would have been learned",
-            long.len(),
-            cut.tokens,
-            cut.supervised
-        )),
-        TooLongRule::Drop => {
-            remarks.push(format!(
-                "{shown}: {} of {all} documents are longer than {most} tokens and are dropped",
-                long.len()
-            ));
-            let mut long = long.iter().peekable();
-            usable.retain(|document| long.next_if_eq(&document).is_none());
-        }
-        TooLongRule::Error => bail_input!(
-            "{shown}: {} of {all} documents are longer than {most} tokens, the first is document {first}, the longest \
-             has {longest}\n\
-             hint: raise `batch.sequence_length` to {}, or let them be cut or left out with `data.too_long: truncate` \
-             or `drop`",
-            long.len(),
-            longest - 1
-        ),
-    }
-    Ok(usable)
-}
-
 /// The kind of number that the model computes in.
 pub fn compute_kind(precision: Precision) -> Kind {
     match precision {
@@ -474,107 +332,4 @@ pub fn compute_kind(precision: Precision) -> Kind {
         Precision::Bf16 => Kind::BFloat16,
         Precision::Fp64 => Kind::Double,
     }
-}
-
-/// What ranks and configuration can have against each other.
-fn check_ranks(ranks: &Ranks, config: &Config) -> Result<()> {
-    let (size, micro_batches) = (ranks.size(), config.micro_batches());
-    let tensor = config.parallel.tensor;
-    if !size.is_multiple_of(tensor) {
-        let hint = match size {
-            1 => format!("start so many with `trainer launch --nproc {tensor} -- train ...`"),
-            _ => format!("start a multiple of {tensor} ranks, or lower `parallel.tensor`"),
-        };
-        bail_input!(
-            "`parallel.tensor` is {tensor}, which does not divide the number of ranks, {size}\nhint: {hint}"
-        );
-    }
-    let takes_turns = size / tensor;
-    if takes_turns > micro_batches {
-        let what = match tensor {
-            1 => format!("{size} ranks"),
-            _ => format!("{takes_turns} groups of {tensor} ranks"),
-        };
-        bail_input!(
-            "there are {what}, but an update has {micro_batches} micro-batches (`batch.global` {} by \
-             `batch.micro` {})\nhint: start fewer ranks, or lower `batch.micro`",
-            config.batch.global,
-            config.batch.micro
-        );
-    }
-    Ok(())
-}
-
-/// What several ranks can compute on.
-fn check_device(ranks: &Ranks, device: Device) -> Result<()> {
-    let size = ranks.size();
-    if size > 1 && device.is_cuda() {
-        bail_input!(
-            "{size} ranks cannot compute on GPUs: what connects GPUs, NCCL, is not built in\n\
-             hint: train with one process, or on the CPU with `device: cpu`"
-        );
-    }
-    Ok(())
-}
-
-/// The order of all samples of a run is held in memory, 8 bytes each.
-const MOST_SAMPLES: u128 = 1 << 32;
-
-/// How many steps the run makes; at least one.
-pub(crate) fn steps(config: &Config, n_documents: usize) -> Result<u64> {
-    let n_train = config.data.split.map_or(n_documents, |split| boundaries(n_documents, split)[1]);
-    if n_train == 0 {
-        bail_input!("`{}` has no documents to train on", config.data.train.display());
-    }
-    let global = config.batch.global;
-    let steps = match (config.steps, config.epochs) {
-        (Some(steps), _) => steps,
-        #[expect(
-            clippy::cast_possible_truncation,
-            clippy::cast_sign_loss,
-            reason = "rounded down on purpose"
-        )]
-        (None, epochs) => (epochs.unwrap_or(1.0) * n_train as f64 / global as f64) as u64,
-    };
-    if steps == 0 {
-        let epochs = config.epochs.unwrap_or(1.0);
-        bail_input!(
-            "`epochs` is {epochs}, and {epochs} times {n_train} documents do not fill one global batch of {global}\n\
-             hint: raise `epochs`, or lower `batch.global`"
-        );
-    }
-    let samples = u128::from(steps) * global as u128;
-    if samples > MOST_SAMPLES {
-        bail_input!(
-            "{steps} steps of {global} documents draw {samples} samples, more than the {MOST_SAMPLES} that can be planned\n\
-             hint: lower `steps`, `epochs` or `batch.global`"
-        );
-    }
-    let decay = config.schedule.decay_steps.unwrap_or(steps);
-    if config.schedule.warmup_steps > decay {
-        bail_input!(
-            "`schedule.warmup_steps` is {}, but the schedule ends after {decay} steps\n\
-             hint: a warm-up is usually 1 to 10 % of the run",
-            config.schedule.warmup_steps,
-        );
-    }
-    let room = decay - config.schedule.warmup_steps;
-    match config.schedule.cooldown_steps {
-        Some(cooldown) if cooldown > room => bail_input!(
-            "`schedule.cooldown_steps` is {cooldown}, but between the warm-up and the end of the schedule are {room} steps\n\
-             hint: a tenth of the run is usual"
-        ),
-        _ => Ok(steps),
-    }
-}
-
-/// The documents of the whole run. Evaluations draw as Megatron-LM plans them: one more than fit between the steps.
-fn order(config: &Config, n_documents: usize, steps: u64) -> Order {
-    let global = config.batch.global;
-    let n_samples =
-        |batches: u64| usize::try_from(batches).unwrap_or(usize::MAX).saturating_mul(global);
-    let n_validation = config.evaluate.as_ref().map_or(0, |evaluate| {
-        n_samples((steps / evaluate.every + 1) * evaluate.batches.unwrap_or(0) as u64)
-    });
-    Order::new(n_documents, config.data.split, config.seed, n_samples(steps), n_validation)
 }

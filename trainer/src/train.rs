@@ -6,11 +6,11 @@ use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
 use cli::{Interrupted, Progress, bail_input, print};
-use tch::Device;
 
 use crate::checkpoint::{self, About, Keep};
-use crate::config::{CheckpointConfig, Config, Precision};
-use crate::evaluate::{Evaluation, Prediction};
+use crate::config::{CheckpointConfig, Config};
+use crate::console;
+use crate::evaluate::Evaluation;
 use crate::logbook::Logbook;
 use crate::metrics::{self, Line};
 use crate::origin;
@@ -70,7 +70,7 @@ pub fn train(
         run.model.numel(),
         run.config.checkpoint.buffer_mib << 20,
     )?;
-    print::note(describe(&run));
+    print::note(console::run(&run));
     let logbook = ranks.lead(|| Logbook::open(out, &run.config, run.state.step))?;
     let first = run.state.step;
     let sent = run.model.mesh().bytes_sent();
@@ -170,7 +170,7 @@ impl Training<'_> {
                 || number == steps
                 || step.skipped
             {
-                progress.note(line(number, steps, &step));
+                progress.note(console::step(number, steps, &step));
             }
             self.count_not_finite(before, &step);
             if self.not_finite.is_some_and(|row| row.length >= self.run.config.stop_after_skipped) {
@@ -279,10 +279,10 @@ impl Training<'_> {
         let Some(evaluation) = self.run.evaluate(number)? else { return Ok(None) };
         let loss = evaluation.total.loss;
         progress
-            .note(format!("step {step}: validation {}", describe_prediction(&evaluation.total)));
+            .note(format!("step {step}: validation {}", console::prediction(&evaluation.total)));
         if evaluation.sources.len() > 1 {
             for (name, prediction) in &evaluation.sources {
-                progress.note(format!("  {name}: {}", describe_prediction(prediction)));
+                progress.note(format!("  {name}: {}", console::prediction(prediction)));
             }
         }
         if let Some(logbook) = &self.logbook {
@@ -296,7 +296,7 @@ impl Training<'_> {
     /// Tells of a checkpoint that is on the disk now, if there is one.
     fn tell_saved(&mut self, saved: Option<Saved>, progress: &Progress) {
         if let Some(saved) = saved {
-            progress.note(describe_saved(&saved));
+            progress.note(console::saved(&saved));
             self.newest = Some(saved.path);
         }
     }
@@ -309,8 +309,8 @@ impl Training<'_> {
         Ok(())
     }
 
+    /// Begins to save where the run stands; what was saved before must be on the disk.
     fn save(&mut self, older: Older) -> Result<()> {
-        self.settle()?;
         // The update of the last step can have broken what its loss did not show yet.
         if self.run.broken_parameter()?.is_some() {
             bail!(self.diverged()?);
@@ -380,79 +380,6 @@ impl Training<'_> {
         print::note(format!("checkpoint: {newest}"));
         Ok(())
     }
-}
-
-/// A few words about an evaluation.
-fn describe_prediction(prediction: &Prediction) -> String {
-    let Prediction { loss, perplexity, accuracy, documents, .. } = prediction;
-    let accuracy = 100.0 * accuracy;
-    format!(
-        "loss {loss:.4}, perplexity {perplexity:.2}, accuracy {accuracy:.1} %, {documents} documents"
-    )
-}
-
-/// One line about a step.
-fn line(number: u64, steps: u64, step: &Step) -> String {
-    let Step { loss, lr, grad_norm, counts, seconds, .. } = step;
-    let speed = counts.tokens as f64 / seconds.total().as_secs_f64();
-    let mut line = format!(
-        "step {number}/{steps}  loss {loss:.4}  lr {lr:.2e}  grad norm {grad_norm:.3}  {} tokens  {speed:.0} tokens/s",
-        counts.tokens
-    );
-    if step.skipped {
-        line += match counts.supervised {
-            0 => "  skipped: nothing to learn in it",
-            _ => "  skipped: not finite",
-        };
-    } else if counts.empty > 0 {
-        line += &format!("  {} micro-batches with nothing to learn", counts.empty);
-    }
-    line
-}
-
-/// One line about the run.
-fn describe(run: &Run) -> String {
-    let millions = |parameters: i64| parameters as f64 / 1e6;
-    let (trained, frozen) = (run.model.numel(), run.model.n_frozen());
-    let parameters = match &run.config.lora {
-        None => format!("{:.1} M", millions(trained)),
-        Some(_) => {
-            let all = millions(trained + frozen);
-            format!("{:.3} M of {all:.1} M", millions(trained))
-        }
-    };
-    let config = &run.config;
-    let device = match run.model.device() {
-        Device::Cuda(number) => format!("GPU {number}"),
-        Device::Cpu => "the CPU".to_string(),
-        other => format!("{other:?}"),
-    };
-    let precision = match config.precision {
-        Precision::Fp32 => "fp32",
-        Precision::Bf16 => "bf16",
-        Precision::Fp64 => "fp64",
-    };
-    let zero = u8::from(run.model.zero());
-    let ranks = match (run.ranks.size(), run.model.mesh().tensor.size()) {
-        (1, _) => String::new(),
-        (size, 1) => format!(", {size} ranks at ZeRO {zero}"),
-        (size, tensor) => format!(", {size} ranks, {tensor} a matrix, at ZeRO {zero}"),
-    };
-    format!(
-        "training {parameters} parameters on {device} in {precision}: {} steps of {} documents, {} at a time{ranks}",
-        run.steps, config.batch.global, config.batch.micro
-    )
-}
-
-/// A few words about a checkpoint that is on the disk.
-fn describe_saved(saved: &Saved) -> String {
-    format!(
-        "saved {}: {} in {:.2} s, while training went on after {:.3} s",
-        saved.path.display(),
-        saver::shown(saved.bytes),
-        saved.writing.as_secs_f64(),
-        saved.pause.as_secs_f64(),
-    )
 }
 
 /// How many checkpoints of this run are on the disk at most, one that is being written included.

@@ -17,8 +17,9 @@ use tch::{Kind, Tensor};
 
 use crate::extent::Extent;
 use crate::fault::{Fault, planted};
-use crate::params::{EMBEDDING, HEAD, Model, ParamSpec, Unit};
+use crate::params::{Model, Unit};
 use crate::stored::{INDEX, SINGLE, Stored};
+use crate::units::{EMBEDDING, HEAD, ParamSpec};
 
 /// Fills a model's parameters from a Hugging Face folder.
 pub fn load(folder: &Path, model: &mut Model) -> Result<()> {

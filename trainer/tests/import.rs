@@ -148,7 +148,7 @@ fn a_conversion_holds_a_small_part_of_the_model() {
     let config_json = config.to_json(Kind::Float);
     shards::atomic::write_json(&folder.join("config.json"), &config_json).expect("written");
     let (mut header, mut end) = (serde_json::Map::new(), 0);
-    for spec in trainer::params::unit_specs(&config).iter().flat_map(|unit| &unit.params) {
+    for spec in trainer::units::unit_specs(&config).iter().flat_map(|unit| &unit.params) {
         let start = end;
         end += spec.numel() * 4;
         let info = json!({"dtype": "F32", "shape": spec.shape, "data_offsets": [start, end]});

@@ -7,7 +7,7 @@ use std::process::Command;
 use tiny_run::{TinyRun, fails, succeeds};
 use trainer::init::Preset;
 use trainer::llama_config::LlamaConfig;
-use trainer::params::unit_specs;
+use trainer::units::unit_specs;
 
 const SHAPE: &str = "--hidden-size 32 --intermediate-size 48 --layers 2 --heads 4 --vocab-size 40";
 

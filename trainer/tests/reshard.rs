@@ -16,10 +16,10 @@ use golden_run::join;
 use tch::Tensor;
 use trainer::checkpoint::{self, About, Keep, Origin, Staged, part};
 use trainer::config::Config;
-use trainer::params::ParamSpec;
 use trainer::ranks::Ranks;
 use trainer::run::Run;
 use trainer::saver::Saver;
+use trainer::units::ParamSpec;
 
 /// So many ranks, of which so many share each matrix, at these stages of ZeRO.
 const WORLDS: [(usize, &[(usize, u8)]); 3] =

@@ -15,8 +15,9 @@ use tch::Kind;
 use crate::checkpoint::record::{KINDS, Place, Places, part_file};
 use crate::extent::Extent;
 use crate::fault::{Fault, planted};
-use crate::params::{Model, Moments, ParamSpec, Piece};
+use crate::params::{Model, Moments};
 use crate::snapshot::{Buffers, Snapshot};
+use crate::units::{ParamSpec, Piece};
 use crate::weights::FileWriter;
 
 /// How many numbers are hashed and written at a time: few enough to be in the CPU's cache when they are needed again.

@@ -8,7 +8,8 @@ use anyhow::Result;
 use tch::{Device, Kind, Tensor};
 
 use crate::config::LoraConfig;
-use crate::params::{Model, ParamSpec, Share, UnitSpec};
+use crate::params::Model;
+use crate::units::{ParamSpec, Share, UnitSpec};
 
 /// Ends the names of the two small matrices.
 pub const A: &str = ".lora_A.weight";

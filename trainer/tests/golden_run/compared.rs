@@ -9,9 +9,10 @@ use trainer::config::{Config, Zero};
 use trainer::gradients::Gradients;
 use trainer::llama_config::LlamaConfig;
 use trainer::order::Order;
-use trainer::params::{Model, Share};
+use trainer::params::Model;
 use trainer::ranks::{Mesh, Ranks};
 use trainer::run::Run;
+use trainer::units::Share;
 
 use crate::golden_run;
 

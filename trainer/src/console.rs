@@ -1,0 +1,82 @@
+//! What happens in a run -> what is said of it on the console.
+
+use tch::Device;
+
+use crate::config::Precision;
+use crate::evaluate::Prediction;
+use crate::run::Run;
+use crate::saver::{self, Saved};
+use crate::step::Step;
+
+/// A few words about an evaluation.
+pub(crate) fn prediction(prediction: &Prediction) -> String {
+    let Prediction { loss, perplexity, accuracy, documents, .. } = prediction;
+    let accuracy = 100.0 * accuracy;
+    format!(
+        "loss {loss:.4}, perplexity {perplexity:.2}, accuracy {accuracy:.1} %, {documents} documents"
+    )
+}
+
+/// One line about a step.
+pub(crate) fn step(number: u64, steps: u64, made: &Step) -> String {
+    let Step { loss, lr, grad_norm, counts, seconds, .. } = made;
+    let speed = counts.tokens as f64 / seconds.total().as_secs_f64();
+    let mut line = format!(
+        "step {number}/{steps}  loss {loss:.4}  lr {lr:.2e}  grad norm {grad_norm:.3}  {} tokens  {speed:.0} tokens/s",
+        counts.tokens
+    );
+    if made.skipped {
+        line += match counts.supervised {
+            0 => "  skipped: nothing to learn in it",
+            _ => "  skipped: not finite",
+        };
+    } else if counts.empty > 0 {
+        line += &format!("  {} micro-batches with nothing to learn", counts.empty);
+    }
+    line
+}
+
+/// One line about the run.
+pub(crate) fn run(run: &Run) -> String {
+    let millions = |parameters: i64| parameters as f64 / 1e6;
+    let (trained, frozen) = (run.model.numel(), run.model.n_frozen());
+    let parameters = match &run.config.lora {
+        None => format!("{:.1} M", millions(trained)),
+        Some(_) => {
+            let all = millions(trained + frozen);
+            format!("{:.3} M of {all:.1} M", millions(trained))
+        }
+    };
+    let config = &run.config;
+    let device = match run.model.device() {
+        Device::Cuda(number) => format!("GPU {number}"),
+        Device::Cpu => "the CPU".to_string(),
+        other => format!("{other:?}"),
+    };
+    let precision = match config.precision {
+        Precision::Fp32 => "fp32",
+        Precision::Bf16 => "bf16",
+        Precision::Fp64 => "fp64",
+    };
+    let zero = u8::from(run.model.zero());
+    let ranks = match (run.ranks.size(), run.model.mesh().tensor.size()) {
+        (1, _) => String::new(),
+        (size, 1) => format!(", {size} ranks at ZeRO {zero}"),
+        (size, tensor) => format!(", {size} ranks, {tensor} a matrix, at ZeRO {zero}"),
+    };
+    format!(
+        "training {parameters} parameters on {device} in {precision}: {} steps of {} documents, {} at a time{ranks}",
+        run.steps, config.batch.global, config.batch.micro
+    )
+}
+
+/// A few words about a checkpoint that is on the disk.
+pub(crate) fn saved(saved: &Saved) -> String {
+    format!(
+        "saved {}: {} in {:.2} s, while training went on after {:.3} s",
+        saved.path.display(),
+        saver::shown(saved.bytes),
+        saved.writing.as_secs_f64(),
+        saved.pause.as_secs_f64(),
+    )
+}
