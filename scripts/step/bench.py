@@ -22,7 +22,7 @@ SHAPE = "--hidden-size 512 --intermediate-size 1376 --layers 6 --heads 8 --kv-he
 SHARD = SHARED / "oracle/real/expected/orca_megacode_oasst_best/orca_megacode_oasst_best-train"
 LENGTH, MICRO, GLOBAL, STEPS, WARM = 512, 2, 4, 10, 2
 # Documents as long as they are, in rows of the length that the published run had.
-PACKED_SHAPE = "--hidden-size 256 --intermediate-size 688 --layers 4 --heads 4 --kv-heads 4 --rope-theta 1e6"
+PACKED_SHAPE = "--hidden-size 256 --intermediate-size 688 --layers 4 --heads 4 --kv-heads 4 --rope-theta 1e6 --max-position-embeddings 4096"
 PACKED_LENGTH, PACKED_GLOBAL, PACKED_STEPS = 4096, 32, 4
 # Differences of a loss near 10: rounding grows over the steps, and bf16 has 8 bits.
 ALLOWED = {"fp32": 1e-3, "bf16": 5e-2}

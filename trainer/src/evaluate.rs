@@ -12,6 +12,7 @@ use crate::config::Normalize;
 use crate::loss::{self, Objective};
 use crate::params::Model;
 use crate::ranks::Ranks;
+use crate::turns;
 
 /// How well the model predicts some documents.
 #[derive(Clone, Debug, PartialEq, Serialize)]
@@ -58,11 +59,12 @@ pub fn evaluate(
         let samples: Vec<_> = window.iter().map(|&it| batcher.rows.sample(it)).collect();
         let mut of_window = vec![Document::default(); window.len()];
         // As in training, the ranks take turns, and stop together.
-        for batches in batching.update(&samples).chunks(data.size()) {
+        let batches = batching.update(&samples);
+        for ours in turns::of_rank(&batches, data.rank(), data.size()) {
             if ranks.any(cli::interrupt::requested())? {
                 return Ok(None);
             }
-            match batches.get(data.rank()).filter(|batch| batch.counts.supervised > 0) {
+            match ours.filter(|batch| batch.counts.supervised > 0) {
                 Some(batch) => count(model, batch, objective, &mut of_window)?,
                 None => idle_forward(model)?,
             }

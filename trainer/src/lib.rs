@@ -18,6 +18,7 @@ pub mod rows; // documents -> what the model reads of them
 pub mod pack; // lengths -> which documents share a row
 pub mod batch; // documents -> micro-batches of tensors, rows padded or packed
 pub mod noise; // where in a run and a model -> the noise that is added there
+pub mod turns; // an update's micro-batches -> those that a rank computes, round by round
 pub mod loader; // the order -> micro-batches, ahead of time
 pub mod extent; // some of a tensor's numbers, in row order -> boxes of it
 pub mod ranks; // the environment -> the processes that train together, and what they decide together

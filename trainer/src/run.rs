@@ -36,6 +36,7 @@ use crate::rows::Rows;
 use crate::schedule::Schedule;
 use crate::state::TrainState;
 use crate::step::{Seconds, Step};
+use crate::turns;
 use crate::validation::{Validation, some_validation};
 use crate::weights;
 
@@ -279,8 +280,7 @@ impl Run {
     /// Sums up the gradients of an update's micro-batches over this and the other ranks, and gives this rank's part of
     /// the update's loss.
     ///
-    /// The ranks of a data group take turns: of `n`, this one takes every `n`-th micro-batch. All see what is in an update, so all know
-    /// what its loss is divided by, and whether there is nothing to learn.
+    /// All ranks see what is in an update, so all know what its loss is divided by, and whether there is nothing to learn.
     fn accumulate(&mut self, batches: &[MicroBatch], supervised: u64) -> Result<f64> {
         self.gradients.clear();
         let Config { recompute, noise, lora, seed, .. } = &self.config;
@@ -292,12 +292,12 @@ impl Run {
             return Ok(0.0);
         }
         let data = Rc::clone(&self.model.mesh().data);
-        let n_rounds = batches.len().div_ceil(data.size());
-        for (round, batches) in batches.chunks(data.size()).enumerate() {
+        let rounds = turns::of_rank(batches, data.rank(), data.size());
+        let n_rounds = rounds.len();
+        let teaches =
+            |batch: &&MicroBatch| batch.counts.supervised > 0 || planted(Fault::DividedByZero);
+        for (round, ours) in rounds.enumerate() {
             self.gradients.begin(round + 1 == n_rounds);
-            let ours = batches.get(data.rank());
-            let teaches =
-                |batch: &&MicroBatch| batch.counts.supervised > 0 || planted(Fault::DividedByZero);
             match ours.filter(teaches) {
                 Some(batch) => {
                     loss += backward::micro_batch(&self.model, batch, pass, &mut self.gradients)?;
