@@ -6,6 +6,7 @@
 
 use std::fs::File as StdFile;
 use std::io::{self, BufWriter, Write};
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
 use fs_err as fs;
@@ -35,12 +36,21 @@ pub struct AtomicFile {
 }
 
 impl AtomicFile {
-    /// Begins to write what will be `target`, in the same folder.
+    /// Begins to write what will be `target`, in the same folder. Clears away what killed processes left of the same file.
     pub fn create(target: &Path) -> io::Result<Self> {
+        clear_partial_files(target)?;
         // The process in the name: two processes that write one file (a log, say) do not write into each other.
-        let partial = beside(target, &format!("partial-{}", std::process::id()))?;
-        let file = BufWriter::with_capacity(1 << 18, fs::File::create(&partial)?);
-        Ok(Self { target: target.to_owned(), partial, file: Some(file) })
+        let partial = beside(target, &format!("{PARTIAL}{}", std::process::id()))?;
+        loop {
+            let file = fs::File::create(&partial)?;
+            // Held while the file is written. Where there are no locks, nothing is cleared away either.
+            let _ = file.file().try_lock();
+            // Between its creation and its lock, another process may have taken it for a killed one's.
+            if file.metadata()?.nlink() > 0 {
+                let file = Some(BufWriter::with_capacity(1 << 18, file));
+                return Ok(Self { target: target.to_owned(), partial, file });
+            }
+        }
     }
 
     /// Syncs the file and gives it its name.
@@ -162,6 +172,29 @@ impl Drop for StagedFolder {
     }
 }
 
+/// What stands between the name of a file that is written and the number of the process that writes it.
+const PARTIAL: &str = "partial-";
+
+/// Removes what processes that were killed have left of a file: a living one holds a lock.
+fn clear_partial_files(target: &Path) -> io::Result<()> {
+    let beginning = beside(target, PARTIAL)?;
+    let beginning = beginning.file_name().unwrap_or_default().to_string_lossy();
+    // A folder into which one may write, but not look, is none of this function's business.
+    for entry in std::fs::read_dir(parent(target)).into_iter().flatten() {
+        let entry = entry?;
+        let name = entry.file_name();
+        let process = name.to_str().and_then(|name| name.strip_prefix(&*beginning));
+        if process.is_some_and(|it| !it.is_empty() && it.bytes().all(|byte| byte.is_ascii_digit()))
+            && let Ok(left) = fs::OpenOptions::new().read(true).open(entry.path())
+            && left.file().try_lock().is_ok()
+        {
+            // Another process may have been faster.
+            let _ = fs::remove_file(entry.path());
+        }
+    }
+    Ok(())
+}
+
 /// What a process that fills `target`, or that was killed while it did, has beside it; `None` if there is nothing.
 #[must_use]
 pub fn partial_of(target: &Path) -> Option<PathBuf> {
@@ -217,6 +250,23 @@ mod tests {
         write(&path, b"new").unwrap();
         assert_eq!(fs::read(&path).unwrap(), b"new");
         assert_eq!(names(folder.path()), ["a.txt"]);
+    }
+
+    #[test]
+    fn what_is_left_of_a_file_is_cleared_and_what_another_process_writes_is_not() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = |name: &str| folder.path().join(name);
+        for name in [".a.txt.partial-1", ".a.txt.partial-x", ".b.txt.partial-1"] {
+            fs::write(path(name), "half").unwrap();
+        }
+        let living = fs::File::create(path(".a.txt.partial-2")).unwrap();
+        living.file().try_lock().unwrap();
+        write(&path("a.txt"), b"new").unwrap();
+        let left = [".a.txt.partial-2", ".a.txt.partial-x", ".b.txt.partial-1", "a.txt"];
+        assert_eq!(names(folder.path()), left);
+        drop(living);
+        write(&path("a.txt"), b"newer").unwrap();
+        assert_eq!(names(folder.path()), [".a.txt.partial-x", ".b.txt.partial-1", "a.txt"]);
     }
 
     #[test]
