@@ -22,8 +22,15 @@ use regex::{Captures, Regex};
 use crate::marks::GENERATED;
 use crate::python_json::{self, Style};
 
-/// Instructions that a template may take for one conversation; one that needs more does not end.
-const FUEL: u64 = 20_000_000;
+/// The work that a template may do for one conversation, about as many instructions as it has steps to take: a second of it,
+/// where real templates take some hundred instructions. What needs more would probably never end.
+const FUEL: u64 = 1_000_000;
+
+/// As much again for every message: even one that looks at all others can be made something of.
+const FUEL_OF_MESSAGE: u64 = 20_000;
+
+/// The bytes that one instruction's fuel may handle are 64, and a text is copied a few times: 32 times may be enough.
+const BYTES_OF_FUEL: u64 = 2;
 
 /// A compiled template.
 #[derive(Debug)]
@@ -100,7 +107,6 @@ impl Jinja {
         environment.set_syntax(syntax.expect("the delimiters are Jinja's own"));
         environment.set_undefined_behavior(UndefinedBehavior::Lenient);
         environment.set_unknown_method_callback(method);
-        environment.set_fuel(Some(FUEL));
         environment.add_filter("tojson", to_json);
         environment.add_filter(GENERATION, |text: String| {
             format!("{}{text}{}", GENERATED[0], GENERATED[1])
@@ -128,7 +134,10 @@ impl Jinja {
         messages: &[Value],
         add_generation_prompt: bool,
     ) -> Result<String, Refusal> {
-        let template = self.environment.get_template(NAME).expect("it was added when compiled");
+        // What is cloned are a few references.
+        let mut environment = self.environment.clone();
+        environment.set_fuel(Some(fuel(messages)));
+        let template = environment.get_template(NAME).expect("it was added when compiled");
         let messages = Value::from(messages.to_vec());
         template.render(context! { messages, add_generation_prompt }).map_err(|error| {
             let mut cause: Option<&(dyn std::error::Error + 'static)> = Some(&error);
@@ -143,13 +152,30 @@ impl Jinja {
     }
 }
 
+/// The work that a template may do for these messages. It depends on nothing else: what is refused on one machine is refused
+/// on all.
+fn fuel(messages: &[Value]) -> u64 {
+    let n_bytes = |message: &Value| {
+        let content = message.get_attr("content").ok();
+        content.and_then(|it| it.as_str().map(str::len)).unwrap_or(0) as u64
+    };
+    let of_messages = messages.iter().map(|it| FUEL_OF_MESSAGE + n_bytes(it) / BYTES_OF_FUEL);
+    FUEL + of_messages.sum::<u64>()
+}
+
 const NAME: &str = "the chat template";
 const GENERATION: &str = "_generation";
 
 /// An error of the library with its line.
 fn said(error: &Error) -> String {
-    let what = error.detail().map_or_else(|| error.kind().to_string(), String::from);
+    let what = match error.kind() {
+        ErrorKind::OutOfFuel => "it takes more steps than a template should ever need".into(),
+        kind => error.detail().map_or_else(|| kind.to_string(), String::from),
+    };
     let hint = match error.kind() {
+        ErrorKind::OutOfFuel => {
+            "\nhint: look for a loop in it that has no end, or far too many turns"
+        }
         ErrorKind::UnknownFunction if what.contains("strftime_now") => {
             "\nhint: it asks for the day: name one with `chat_template_date: YYYY-MM-DD`"
         }

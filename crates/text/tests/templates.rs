@@ -212,6 +212,45 @@ fn a_system_message_inside_the_first_turn_has_its_own_role() {
     .assert_eq(&parts.collect::<String>());
 }
 
+/// What a template that is written here makes of a prompt.
+fn prompt(source: &str, turns: &[Turn<'_>]) -> Result<String, Refusal> {
+    let file = TemplateFile {
+        file: "x.jinja".into(),
+        source: source.into(),
+        special_tokens: BTreeMap::new(),
+    };
+    let template = ChatTemplate::compile(&file, &BTreeMap::new(), None, Header::Trained);
+    Template::Jinja(Box::new(template.expect("the template compiles"))).prompt(turns)
+}
+
+#[test]
+fn a_template_that_does_too_much_is_stopped() {
+    let question = [(Role::User, "Hi")];
+    for source in [
+        "{% for i in range(99999) %}{% for j in range(99999) %}{% endfor %}{% endfor %}",
+        "{% set ns = namespace(x='x') %}{% for i in range(99) %}{% set ns.x = ns.x ~ ns.x %}{% endfor %}",
+        "{% for i in range(99999) %}{{ messages | tojson | replace('e', 'eeeee') }}{% endfor %}",
+    ] {
+        let started = std::time::Instant::now();
+        let refusal = prompt(source, &question).expect_err("it has too many steps");
+        let expected = "the chat template fails: line 1: it takes more steps than a template should ever need\nhint: look for a loop in it that has no end, or far too many turns";
+        assert_eq!(refusal.to_string(), expected);
+        // A bound on work is none on time, but minutes would be a mistake on any machine.
+        assert!(started.elapsed().as_secs() < 60, "{source}");
+    }
+}
+
+#[test]
+fn a_template_may_look_at_all_messages_for_each_and_copy_long_texts() {
+    let each = "{% for m in messages %}{% for n in messages %}{% if n.role != m.role %}{% endif %}{% endfor %}{{ m.role ~ m.content }}\n{% endfor %}";
+    let turns: Vec<Turn<'_>> =
+        [(Role::User, "q"), (Role::Assistant, "a")].into_iter().cycle().take(400).collect();
+    prompt(each, &turns).expect("so many messages are no mistake");
+    let copies = "{% for m in messages %}{% for i in range(30) %}{% set copy = m.content ~ i %}{% endfor %}{{ m.role ~ m.content }}\n{% endfor %}";
+    let long = "word ".repeat(1 << 19);
+    prompt(copies, &[(Role::User, &long), (Role::Assistant, "a")]).expect("nor is a long one");
+}
+
 #[test]
 fn the_day_is_named_by_the_user_and_never_todays() {
     let file = TemplateFile {
