@@ -15,14 +15,20 @@ mod verify; // a folder of shards -> whether it is whole
 use std::ffi::OsString;
 use std::process::ExitCode;
 
+use clap::error::ErrorKind;
 use clap::{ArgMatches, Command};
 
 /// What was typed, without the abbreviations of the reference.
 pub(crate) fn typed() -> ArgMatches {
     let typed: Vec<OsString> = std::env::args_os().collect();
     let takes_datamix = typed.get(1).is_some_and(|it| it == "build" || it == "check");
-    let typed = if takes_datamix { abbreviations::spelled_out(typed) } else { typed };
-    parser().get_matches_from(typed)
+    if !takes_datamix {
+        return parser().get_matches_from(typed);
+    }
+    match abbreviations::spelled_out(typed) {
+        Ok(typed) => parser().get_matches_from(typed),
+        Err(message) => parser().error(ErrorKind::InvalidValue, message).exit(),
+    }
 }
 
 /// The whole command line.

@@ -2,15 +2,19 @@
 //!
 //! Python's `argparse` takes any beginning that fits one option only. The reference parses twice, and a beginning that fits
 //! an option of the first time never reaches the second: `--out` is `--output_dir`, although `--output_dir_suffix` begins so,
-//! too. Options that only this program has make no beginning of the reference's ambiguous.
+//! too. Options that only this program has make no beginning of the reference's ambiguous, and what is ambiguous there is
+//! refused here, too.
 
 use std::ffi::OsString;
 
 /// What the reference's first parser takes.
 const FIRST: [&str; 5] = ["configs", "output_dir", "write_json", "compress", "help"];
 
-/// What its second one takes: its keys, each also with `no-` before it, and `max_count`.
-const KEYS: [&str; 12] = [
+/// What its second one takes: its keys, each also with `no-` before it, and `max_count`. The lists of datasets are no options
+/// here: there, they would become lists of characters.
+const KEYS: [&str; 14] = [
+    "datasets",
+    "datasets_extra",
     "rng_seed",
     "cache_dir",
     "use_system_prefix",
@@ -25,33 +29,44 @@ const KEYS: [&str; 12] = [
     "max_count",
 ];
 
-/// The arguments with these options in full. What fits none of them or several stays.
-pub(crate) fn spelled_out(arguments: Vec<OsString>) -> Vec<OsString> {
-    let each = |argument: OsString| argument.to_str().and_then(in_full).unwrap_or(argument);
+/// The arguments with these options in full; what fits none of them stays. The message says of which ones a beginning may be.
+pub(crate) fn spelled_out(arguments: Vec<OsString>) -> Result<Vec<OsString>, String> {
+    let each = |argument: OsString| match argument.to_str().map(in_full) {
+        Some(Ok(Some(in_full))) => Ok(in_full),
+        Some(Err(options)) => Err(format!(
+            "`{}` may be {}\n\n  tip: write it out",
+            argument.to_string_lossy(),
+            options.join(" or ")
+        )),
+        _ => Ok(argument),
+    };
     arguments.into_iter().map(each).collect()
 }
 
-fn in_full(argument: &str) -> Option<OsString> {
-    let typed = argument.strip_prefix("--").filter(|it| !it.is_empty())?;
+/// An argument with its option in full; nothing if it is none of these options, and these if there are several.
+fn in_full(argument: &str) -> Result<Option<OsString>, Vec<String>> {
+    let Some(typed) = argument.strip_prefix("--").filter(|it| !it.is_empty()) else {
+        return Ok(None);
+    };
     let (beginning, value) = typed.split_at(typed.find('=').unwrap_or(typed.len()));
     let first = FIRST.iter().map(ToString::to_string);
     let no_keys =
         FIRST.iter().chain(&KEYS).filter(|it| !["configs", "help", "max_count"].contains(it));
     let second = KEYS.iter().map(ToString::to_string);
     let second = second.chain(no_keys.map(|key| format!("no-{key}")));
-    let option = fitting(first, beginning).or_else(|| fitting(second, beginning))?;
-    Some(format!("--{}{value}", option.ok()?).into())
+    let options = Some(fitting(first, beginning)).filter(|options| !options.is_empty());
+    let options = options.unwrap_or_else(|| fitting(second, beginning));
+    match options.as_slice() {
+        [] => Ok(None),
+        [option] => Ok(Some(format!("--{option}{value}").into())),
+        several => Err(several.iter().map(|option| format!("`--{option}`")).collect()),
+    }
 }
 
-/// The option of this name, or else the only one that begins so; an error if there are several, none if there is none.
-fn fitting(
-    mut options: impl Iterator<Item = String> + Clone,
-    beginning: &str,
-) -> Option<Result<String, ()>> {
+/// The option of this name, or else all that begin so.
+fn fitting(options: impl Iterator<Item = String> + Clone, beginning: &str) -> Vec<String> {
     if options.clone().any(|option| option == beginning) {
-        return Some(Ok(beginning.to_owned()));
+        return vec![beginning.to_owned()];
     }
-    let mut fitting = options.by_ref().filter(|option| option.starts_with(beginning));
-    let option = fitting.next()?;
-    Some(if fitting.next().is_some() { Err(()) } else { Ok(option) })
+    options.filter(|option| option.starts_with(beginning)).collect()
 }

@@ -47,7 +47,8 @@ CASES = [
         + [["--no-e", "--no-eval", "--e", "3", "--e", "4"], ["--e", "3", "--no-e", "--no-e"]]
         + [["--output_dir_s", "/x", "--no-output_dir_s"], ["--no-output_dir_s", "--output_dir_s", "/x"]]
         + [["--use_system_prefix", "true", "--no-use_system_prefix"], ["--no-u", "--u", "on"]]
-        + [["--c", "a"], ["--m", "1"], ["--v", "demo.model"], ["--no-v"], ["--nope", "1"]]
+        + [["--d", "lazy"], ["--data", "lazy"], ["--dataset", "lazy"], ["--dataset_", "lazy"], ["--no-d"], ["--no-dataset_"]]
+        + [["--c", "a"], ["--co"], ["--m", "1"], ["--v", "demo.model"], ["--no-v"], ["--nope", "1"]]
     )
 ]
 
@@ -59,7 +60,7 @@ def parse(arguments):
     first.add_argument("--write_json", action="store_true")
     first.add_argument("--compress", action="store_true")
     known, rest = first.parse_known_args(arguments)
-    config = dict(KEYS, write_json=known.write_json, compress=known.compress)
+    config = dict(KEYS, write_json=known.write_json, compress=known.compress, datasets=["joke"], datasets_extra=[])
     for name in known.configs:
         config.update(SECTIONS[name])
     if known.output_dir is not None:
