@@ -99,14 +99,21 @@ pub fn choose(
     choice: &Choice,
     count: usize,
 ) -> anyhow::Result<Vec<Shown>> {
+    if let Some(index) = choice.index
+        && splits.iter().all(|(_, reader)| index >= reader.len())
+    {
+        let there: Vec<_> = splits
+            .iter()
+            .map(|(split, reader)| format!("`{}` has {}", split.name, reader.len()))
+            .collect();
+        bail_input!(
+            "`--index {index}`: there is no such document: {}, numbered from 0",
+            there.join(", ")
+        );
+    }
     let mut chosen = Vec::new();
     for (split, reader) in splits {
         let indices = match choice.index {
-            Some(index) if index >= reader.len() && splits.len() == 1 => bail_input!(
-                "`--index {index}`: the split `{}` has {} documents, numbered from 0",
-                split.name,
-                reader.len()
-            ),
             Some(index) => index..(index + 1).min(reader.len()),
             None => 0..reader.len(),
         };

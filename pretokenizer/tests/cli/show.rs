@@ -117,9 +117,18 @@ fn what_is_not_there_is_said() {
         &workplace,
         &["out", "--split", "val", "--index", "9"],
         &expect![[r#"
-        error: `--index 9`: the split `val` has 1 documents, numbered from 0
+        error: `--index 9`: there is no such document: `val` has 1, numbered from 0
     "#]],
     );
+    for more in [&["--html", "page.html"][..], &[]] {
+        check(
+            &workplace,
+            &[&["out", "--index", "5"], more].concat(),
+            &expect![[r#"
+            error: `--index 5`: there is no such document: `train` has 5, `val` has 1, numbered from 0
+        "#]],
+        );
+    }
     workplace.write("other.model", "other");
     check(
         &workplace,
