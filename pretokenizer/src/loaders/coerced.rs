@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use serde::de::{self, Error, IgnoredAny, SeqAccess, Visitor};
+use serde::de::{Error, IgnoredAny, SeqAccess, Unexpected, Visitor};
 use serde::{Deserialize, Deserializer};
 
 use crate::python;
@@ -88,204 +88,207 @@ pub struct Whole(pub i64);
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Real(pub f64);
 
-impl<'de> Deserialize<'de> for Real {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        let Text(text) = Text::deserialize(deserializer)?;
-        match text.as_str() {
-            "True" => Ok(Self(1.0)),
-            "False" => Ok(Self(0.0)),
-            text => python::strip(text)
-                .parse()
-                .map(Self)
-                .map_err(|_| D::Error::invalid_value(de::Unexpected::Str(text), &"a number")),
-        }
-    }
-}
-
-impl<'de> Deserialize<'de> for Answer {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        deserializer.deserialize_any(AsText { or_first_of_list: true }).map(|Text(text)| Self(text))
-    }
-}
-
 impl<'de> Deserialize<'de> for Text {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        deserializer.deserialize_any(AsText { or_first_of_list: false })
-    }
-}
-
-/// Reads a text.
-struct AsText {
-    or_first_of_list: bool,
-}
-
-impl<'de> Visitor<'de> for AsText {
-    type Value = Text;
-
-    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(if self.or_first_of_list { "a text, or a list of texts" } else { "a text" })
-    }
-
-    fn visit_str<E>(self, text: &str) -> Result<Text, E> {
-        Ok(Text(text.to_string()))
-    }
-
-    fn visit_string<E>(self, text: String) -> Result<Text, E> {
-        Ok(Text(text))
-    }
-
-    fn visit_bool<E>(self, value: bool) -> Result<Text, E> {
-        Ok(Text(if value { "True" } else { "False" }.to_string()))
-    }
-
-    fn visit_u64<E>(self, value: u64) -> Result<Text, E> {
-        Ok(Text(value.to_string()))
-    }
-
-    fn visit_i64<E>(self, value: i64) -> Result<Text, E> {
-        Ok(Text(value.to_string()))
-    }
-
-    fn visit_f64<E>(self, value: f64) -> Result<Text, E> {
-        numbers::note(value);
-        Ok(Text(python::float_repr(value)))
-    }
-
-    fn visit_seq<A: SeqAccess<'de>>(self, mut list: A) -> Result<Text, A::Error> {
-        if !self.or_first_of_list {
-            return Err(A::Error::invalid_type(de::Unexpected::Seq, &self));
-        }
-        let first = list.next_element()?.ok_or_else(|| A::Error::invalid_length(0, &self))?;
-        while list.next_element::<IgnoredAny>()?.is_some() {}
-        Ok(first)
+        read(deserializer, "a text", Scalar::text)
     }
 }
 
 impl<'de> Deserialize<'de> for Cell {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        struct AsCell;
-        impl Visitor<'_> for AsCell {
-            type Value = Cell;
-
-            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.write_str("a number or a text")
-            }
-
-            fn visit_i64<E>(self, value: i64) -> Result<Cell, E> {
-                Ok(Cell::Whole(value))
-            }
-
-            #[expect(clippy::cast_precision_loss, reason = "arrow loses it as well")]
-            fn visit_u64<E>(self, value: u64) -> Result<Cell, E> {
-                Ok(i64::try_from(value).map_or(Cell::Real(value as f64), Cell::Whole))
-            }
-
-            fn visit_f64<E>(self, value: f64) -> Result<Cell, E> {
-                // A large one is no whole number here, whatever its text.
-                if value == 0.0 {
-                    numbers::note(value);
-                }
-                Ok(Cell::Real(value))
-            }
-
-            fn visit_bool<E: Error>(self, value: bool) -> Result<Cell, E> {
-                AsText { or_first_of_list: false }.visit_bool(value).map(Some).map(Cell::from)
-            }
-
-            fn visit_str<E>(self, text: &str) -> Result<Cell, E> {
-                Ok(Cell::from(Some(Text(text.to_string()))))
-            }
-
-            fn visit_unit<E>(self) -> Result<Cell, E> {
-                Ok(Cell::from(None))
-            }
-        }
-        deserializer.deserialize_any(AsCell)
-    }
-}
-
-impl From<Option<Text>> for Cell {
-    fn from(text: Option<Text>) -> Self {
-        Self::Other(text.into())
+        read(deserializer, "a number or a text", |scalar| Ok(scalar.cell()))
     }
 }
 
 impl<'de> Deserialize<'de> for Flag {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        struct AsFlag;
-        impl Visitor<'_> for AsFlag {
-            type Value = Flag;
-
-            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.write_str("true or false")
-            }
-
-            fn visit_bool<E>(self, value: bool) -> Result<Flag, E> {
-                Ok(Flag(value))
-            }
-
-            fn visit_u64<E: de::Error>(self, value: u64) -> Result<Flag, E> {
-                match value {
-                    0 | 1 => Ok(Flag(value == 1)),
-                    _ => Err(E::invalid_value(de::Unexpected::Unsigned(value), &self)),
-                }
-            }
-
-            fn visit_f64<E: de::Error>(self, value: f64) -> Result<Flag, E> {
-                if value == 0.0 || value == 1.0 {
-                    Ok(Flag(value == 1.0))
-                } else {
-                    Err(E::invalid_value(de::Unexpected::Float(value), &self))
-                }
-            }
-
-            fn visit_str<E: de::Error>(self, text: &str) -> Result<Flag, E> {
-                match text.to_lowercase().as_str() {
-                    "1" | "true" | "t" | "yes" | "y" | "on" => Ok(Flag(true)),
-                    "0" | "false" | "f" | "no" | "n" | "off" => Ok(Flag(false)),
-                    _ => Err(E::invalid_value(de::Unexpected::Str(text), &self)),
-                }
-            }
-        }
-        deserializer.deserialize_any(AsFlag)
+        read(deserializer, "true or false", |scalar| scalar.flag().ok_or(scalar)).map(Self)
     }
 }
 
 impl<'de> Deserialize<'de> for Whole {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        struct AsWhole;
-        impl Visitor<'_> for AsWhole {
-            type Value = Whole;
+        read(deserializer, "a whole number", |scalar| scalar.whole().ok_or(scalar)).map(Self)
+    }
+}
 
-            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.write_str("a whole number")
+impl<'de> Deserialize<'de> for Real {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        read(deserializer, "a number", Scalar::real).map(Self)
+    }
+}
+
+impl<'de> Deserialize<'de> for Answer {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let answer = AsScalar { expected: "a text, or a list of texts", or_first_of_list: true };
+        let scalar = deserializer.deserialize_any(answer)?;
+        let text = scalar.text().map_err(|it| it.refused_as(answer.expected))?;
+        Ok(Self(text.0))
+    }
+}
+
+/// Reads one value, and makes of it what is expected, or gives it back.
+fn read<'de, D: Deserializer<'de>, T>(
+    deserializer: D,
+    expected: &'static str,
+    make: impl FnOnce(Scalar) -> Result<T, Scalar>,
+) -> Result<T, D::Error> {
+    let scalar = deserializer.deserialize_any(AsScalar { expected, or_first_of_list: false })?;
+    make(scalar).map_err(|it| it.refused_as(expected))
+}
+
+/// What may stand in JSON where one value is wanted.
+#[derive(Debug)]
+enum Scalar {
+    Null,
+    Truth(bool),
+    /// Of 64 bits, with or without a sign.
+    Whole(i128),
+    Real(f64),
+    Text(String),
+}
+
+impl Scalar {
+    /// `str(value)`, but nothing of null.
+    fn text(self) -> Result<Text, Self> {
+        Ok(Text(match self {
+            Self::Null => return Err(self),
+            Self::Truth(value) => if value { "True" } else { "False" }.into(),
+            Self::Whole(value) => value.to_string(),
+            Self::Real(value) => {
+                numbers::note(value);
+                python::float_repr(value)
             }
+            Self::Text(text) => text,
+        }))
+    }
 
-            fn visit_bool<E>(self, value: bool) -> Result<Whole, E> {
-                Ok(Whole(i64::from(value)))
-            }
+    fn flag(&self) -> Option<bool> {
+        match self {
+            Self::Truth(value) => Some(*value),
+            Self::Whole(value @ (0 | 1)) => Some(*value == 1),
+            Self::Real(value) => (*value == 0.0 || *value == 1.0).then_some(*value == 1.0),
+            Self::Text(text) => match text.to_lowercase().as_str() {
+                "1" | "true" | "t" | "yes" | "y" | "on" => Some(true),
+                "0" | "false" | "f" | "no" | "n" | "off" => Some(false),
+                _ => None,
+            },
+            Self::Whole(_) | Self::Null => None,
+        }
+    }
 
-            fn visit_i64<E>(self, value: i64) -> Result<Whole, E> {
-                Ok(Whole(value))
-            }
+    #[expect(
+        clippy::cast_possible_truncation,
+        reason = "Python's int() truncates, and JSON has no number near the limits of a rank"
+    )]
+    fn whole(&self) -> Option<i64> {
+        match self {
+            Self::Null => None,
+            Self::Truth(value) => Some(i64::from(*value)),
+            Self::Whole(value) => i64::try_from(*value).ok(),
+            Self::Real(value) => Some(*value as i64),
+            Self::Text(text) => python::strip(text).parse().ok(),
+        }
+    }
 
-            fn visit_u64<E: de::Error>(self, value: u64) -> Result<Whole, E> {
-                i64::try_from(value).map(Whole).map_err(E::custom)
-            }
-
-            #[expect(
-                clippy::cast_possible_truncation,
-                reason = "Python's int() truncates, and JSON has no number near the limits of a rank"
-            )]
-            fn visit_f64<E>(self, value: f64) -> Result<Whole, E> {
-                Ok(Whole(value as i64))
-            }
-
-            fn visit_str<E: de::Error>(self, text: &str) -> Result<Whole, E> {
-                let unexpected = |_| E::invalid_value(de::Unexpected::Str(text), &self);
-                python::strip(text).parse().map(Whole).map_err(unexpected)
+    fn real(self) -> Result<f64, Self> {
+        match self {
+            Self::Truth(value) => Ok(f64::from(u8::from(value))),
+            other => {
+                let Text(text) = other.text()?;
+                python::strip(&text).parse().map_err(|_| Self::Text(text))
             }
         }
-        deserializer.deserialize_any(AsWhole)
+    }
+
+    #[expect(clippy::cast_precision_loss, reason = "arrow loses it as well")]
+    fn cell(self) -> Cell {
+        match self {
+            Self::Null => Cell::Other(None.into()),
+            Self::Truth(_) => Cell::Other(self.text().ok().into()),
+            Self::Whole(value) => {
+                i64::try_from(value).map_or(Cell::Real(value as f64), Cell::Whole)
+            }
+            Self::Real(value) => {
+                // A large one is no whole number here, whatever its text.
+                if value.abs() < 1.0 {
+                    numbers::note(value);
+                }
+                Cell::Real(value)
+            }
+            // So are numbers handed over that are not finite.
+            Self::Text(text) if ["nan", "inf", "-inf"].contains(&text.as_str()) => {
+                Cell::Real(text.parse().expect("Rust writes them as Python does"))
+            }
+            Self::Text(text) => Cell::Other(Formatted(text)),
+        }
+    }
+
+    fn refused_as<E: Error>(self, expected: &str) -> E {
+        let unexpected = match &self {
+            Self::Null => Unexpected::Unit,
+            Self::Truth(value) => Unexpected::Bool(*value),
+            Self::Whole(value) => match u64::try_from(*value) {
+                Ok(value) => Unexpected::Unsigned(value),
+                Err(_) => Unexpected::Signed(i64::try_from(*value).unwrap_or(i64::MIN)),
+            },
+            Self::Real(value) => Unexpected::Float(*value),
+            Self::Text(text) => Unexpected::Str(text),
+        };
+        E::invalid_value(unexpected, &expected)
+    }
+}
+
+/// Reads one value.
+#[derive(Clone, Copy)]
+struct AsScalar {
+    /// What a list or an object is told instead.
+    expected: &'static str,
+    or_first_of_list: bool,
+}
+
+impl<'de> Visitor<'de> for AsScalar {
+    type Value = Scalar;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.expected)
+    }
+
+    fn visit_unit<E>(self) -> Result<Scalar, E> {
+        Ok(Scalar::Null)
+    }
+
+    fn visit_bool<E>(self, value: bool) -> Result<Scalar, E> {
+        Ok(Scalar::Truth(value))
+    }
+
+    fn visit_i64<E>(self, value: i64) -> Result<Scalar, E> {
+        Ok(Scalar::Whole(value.into()))
+    }
+
+    fn visit_u64<E>(self, value: u64) -> Result<Scalar, E> {
+        Ok(Scalar::Whole(value.into()))
+    }
+
+    fn visit_f64<E>(self, value: f64) -> Result<Scalar, E> {
+        Ok(Scalar::Real(value))
+    }
+
+    fn visit_str<E>(self, text: &str) -> Result<Scalar, E> {
+        Ok(Scalar::Text(text.to_string()))
+    }
+
+    fn visit_string<E>(self, text: String) -> Result<Scalar, E> {
+        Ok(Scalar::Text(text))
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, mut list: A) -> Result<Scalar, A::Error> {
+        if !self.or_first_of_list {
+            return Err(A::Error::invalid_type(Unexpected::Seq, &self));
+        }
+        let first = list.next_element()?.ok_or_else(|| A::Error::invalid_length(0, &self))?;
+        while list.next_element::<IgnoredAny>()?.is_some() {}
+        let Text(first) = first;
+        Ok(Scalar::Text(first))
     }
 }

@@ -3,6 +3,9 @@
 //! A text whose first character is `[` is one array and its elements are the rows; any other is JSON lines, of which
 //! blank ones do not count. Where rows end is found by a scan that knows strings and brackets only, so that the parsing
 //! itself can go in parallel. A block is as large as needed to hold one row at least.
+//!
+//! Lines end as Python's universal newlines do: with `\n`, `\r\n` or `\r`. A lone `\r` inside an object is white space to the
+//! reader of `datasets`, and stays in its row.
 
 use std::fmt;
 use std::path::Path;
@@ -87,7 +90,13 @@ impl Block {
     pub fn rows(&self) -> Box<dyn Iterator<Item = Slice<'_>> + '_> {
         match &self.rows {
             Rows::Lines(first) => {
-                let lines = (*first..).zip(self.bytes.split(|b| *b == b'\n'));
+                let mut number = *first;
+                let lines = self.bytes.split(|b| *b == b'\n').flat_map(move |line| {
+                    let (rows, n_lines) = rows_of_line(line);
+                    let first = number;
+                    number += n_lines;
+                    rows.map(move |(line, bytes)| (first + line, bytes))
+                });
                 let slices = lines
                     .map(|(n, line)| Slice { bytes: line.trim_ascii(), place: Place::Line(n) });
                 Box::new(slices.filter(|slice| !slice.bytes.is_empty()))
@@ -198,8 +207,13 @@ impl Blocks {
             self.form = Form::Over;
             self.bytes.len()
         } else {
-            let end = memchr::memrchr(b'\n', &self.bytes)? + 1;
-            self.form = Form::Lines(first + memchr::memchr_iter(b'\n', &self.bytes[..end]).count());
+            let end = match memchr::memrchr(b'\n', &self.bytes) {
+                Some(end) => end + 1,
+                // A `\n` may follow the last byte.
+                None => *row_ends(&self.bytes[..self.bytes.len().saturating_sub(1)]).last()? + 1,
+            };
+            let n_lines = memchr::memchr_iter(b'\n', &self.bytes[..end]).count();
+            self.form = Form::Lines(first + n_lines + n_returns(&self.bytes[..end]));
             end
         };
         Some(Block { bytes: self.take(end), rows: Rows::Lines(first) })
@@ -254,6 +268,47 @@ impl Blocks {
         self.bytes.truncate(n);
         std::mem::replace(&mut self.bytes, rest)
     }
+}
+
+/// The rows of what ends with `\n`, each with the number of its first line, from 0; and how many lines these are.
+fn rows_of_line(line: &[u8]) -> (impl Iterator<Item = (usize, &[u8])>, usize) {
+    let line = line.strip_suffix(b"\r").unwrap_or(line);
+    // Nearly always none.
+    let n_returns = n_returns(line);
+    let ends = if n_returns == 0 { Vec::new() } else { row_ends(line) };
+    let (mut start, mut number) = (0, 0);
+    let rows = ends.into_iter().chain([line.len()]).map(move |end| {
+        let row = &line[start..end];
+        let at = number;
+        start = (end + 1).min(line.len());
+        number += 1 + self::n_returns(row);
+        (at, row)
+    });
+    (rows, n_returns + 1)
+}
+
+/// How many `\r` end a line by themselves.
+fn n_returns(text: &[u8]) -> usize {
+    memchr::memchr_iter(b'\r', text).filter(|at| text.get(at + 1) != Some(&b'\n')).count()
+}
+
+/// Where a `\r` ends a row: outside of all strings and brackets.
+fn row_ends(text: &[u8]) -> Vec<usize> {
+    let (mut ends, mut depth, mut i) = (Vec::new(), 0usize, 0);
+    while let Some(byte) = text.get(i) {
+        match byte {
+            b'"' => match string_end(text, i) {
+                Some(end) => i = end,
+                None => break,
+            },
+            b'[' | b'{' => depth += 1,
+            b']' | b'}' => depth = depth.saturating_sub(1),
+            b'\r' if depth == 0 => ends.push(i),
+            _ => {}
+        }
+        i += 1;
+    }
+    ends
 }
 
 /// The position of the `,` or `]` that ends the element which begins at `at`.
@@ -326,6 +381,38 @@ mod tests {
         check("", &[]);
         check("{\"a\": 1}\r\n\n  \n{}", &[("{\"a\": 1}", Place::Line(1)), ("{}", Place::Line(4))]);
         check("\n{}\n", &[("{}", Place::Line(2))]);
+    }
+
+    #[test]
+    fn a_lone_return_ends_a_line_but_not_inside_an_object() {
+        // python -c 'import io; print(list(io.TextIOWrapper(io.BytesIO(b"{}\r{\"a\": 1}\r\n\r{}\r\r\n{}\r"))))'
+        // ['{}\n', '{"a": 1}\n', '\n', '{}\n', '\n', '{}\n']
+        let rows = [("{}", 1), ("{\"a\": 1}", 2), ("{}", 4), ("{}", 6)];
+        let rows = rows.map(|(row, n)| (row, Place::Line(n)));
+        check("{}\r{\"a\": 1}\r\n\r{}\r\r\n{}\r", &rows);
+        // python -c 'import io, pyarrow.json as p; print(p.read_json(io.BytesIO(b"{\"a\": 1,\r\"b\": 2}\r{\"a\": 3}\n{}")).to_pylist())'
+        // [{'a': 1, 'b': 2}, {'a': 3, 'b': None}, {'a': None, 'b': None}]
+        let rows = [("{\"a\": 1,\r\"b\": 2}", 1), ("{\"a\": 3}", 3), ("{}", 4)];
+        check("{\"a\": 1,\r\"b\": 2}\r{\"a\": 3}\n{}", &rows.map(|(row, n)| (row, Place::Line(n))));
+        check("{\"\r}\r{", &[("{\"\r}\r{", Place::Line(1))]);
+    }
+
+    #[test]
+    fn lines_that_end_with_returns_only_are_cut_into_blocks_too() {
+        let rows: Vec<_> =
+            (0..20).map(|i| format!("{{\"a\": \"{}\"}}", "x".repeat(i * BLOCK / 7))).collect();
+        let mut file = tempfile::NamedTempFile::new().unwrap();
+        file.write_all(rows.join("\r\r").as_bytes()).unwrap();
+        let mut blocks = Blocks::new(Content::open(file.path()).unwrap());
+        let (mut found, mut n_blocks) = (Vec::new(), 0);
+        while let Some(block) = blocks.next(Path::new("f")).unwrap() {
+            found.extend(block.rows().map(|it| (it.bytes.to_vec(), it.place)));
+            n_blocks += 1;
+        }
+        assert!(n_blocks > 5, "{n_blocks}");
+        let expected = rows.into_iter().map(String::into_bytes);
+        let expected = expected.zip((1..).step_by(2).map(Place::Line));
+        assert!(found.into_iter().eq(expected));
     }
 
     #[test]

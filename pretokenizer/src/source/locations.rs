@@ -10,6 +10,7 @@
 use std::path::{Path, PathBuf};
 
 use cli::bail_input;
+use glob::MatchOptions;
 
 use crate::source::configs::Dataset;
 use crate::source::repository;
@@ -40,7 +41,9 @@ fn is_dataset(path: &str) -> bool {
 }
 
 fn matching(pattern: &str) -> anyhow::Result<Vec<PathBuf>> {
-    let found = match glob::glob(pattern) {
+    // As in a shell, `*` is no hidden file: those are what other programs have not finished, or note for themselves.
+    let options = MatchOptions { require_literal_leading_dot: true, ..MatchOptions::new() };
+    let found = match glob::glob_with(pattern, options) {
         Ok(found) => found,
         Err(error) => bail_input!("`path: {pattern}`: this is no pattern: {error}"),
     };

@@ -1,11 +1,13 @@
 //! Numbers whose text is lost when they are read.
 //!
-//! Python tells `-0` from `-0.0`, keeps every digit of a whole number, and takes `1e400` for infinity. The JSON parser hands
-//! the first two over as floats, and refuses the third. Whoever makes a text of a number [notes](note) those that may have
-//! been another text, and the row is then read again with such numbers [told apart](told_apart). They are rare, and all other
-//! rows are read once.
+//! Python tells `-0` from `-0.0`, keeps every digit of a whole number, takes `1e400` for infinity, and has the words `NaN` and
+//! `Infinity`, as arrow has. The JSON parser hands the first two over as floats, and refuses the others. Whoever makes a text of
+//! a number [notes](note) those that may have been another text, and the row is then read again with such numbers
+//! [told apart](told_apart); so is a row that was refused. They are rare, and all other rows are read once.
 
 use std::cell::Cell;
+
+use serde::de::IgnoredAny;
 
 /// The first whole number that is a float to the parser.
 const WHOLE: f64 = 9_223_372_036_854_775_808.0;
@@ -16,7 +18,8 @@ thread_local! {
 
 /// Notes a float that a text is made of.
 pub(crate) fn note(value: f64) {
-    if value.abs() >= WHOLE || value == 0.0 && value.is_sign_negative() {
+    let is_negative_zero = value == 0.0 && value.is_sign_negative();
+    if value.abs() >= WHOLE || is_negative_zero || value == FINITE {
         IS_IN_DOUBT.set(true);
     }
 }
@@ -35,14 +38,17 @@ pub(crate) fn told_apart(row: &[u8]) -> Option<Vec<u8>> {
             let is_read_whole = number.parse::<u64>().is_ok() || number.parse::<i64>().is_ok();
             (!is_read_whole).then(|| format!("\"{number}\""))
         }
-        number => infinite(number).map(|sign| format!("\"{sign}inf\"")),
+        number => not_finite(number).map(|text| format!("\"{text}\"")),
     })
 }
 
-/// The row with a large number for each that the parser refuses as too large, to see whether a text is made of one.
+/// What stands for a number that is not finite, in digits that no row is likely to have.
+pub(crate) const FINITE: f64 = 0.739_085_133_215_160_7;
+
+/// The row with [`FINITE`] for each number that the parser refuses as not finite, to see whether a number may stand there.
 /// `None` if it has none of them.
-pub(crate) fn with_large_ones(row: &[u8]) -> Option<Vec<u8>> {
-    rewritten(row, |number| infinite(number).map(|sign| format!("{sign}1e300")))
+pub(crate) fn with_finite_ones(row: &[u8]) -> Option<Vec<u8>> {
+    rewritten(row, |number| not_finite(number).map(|_| FINITE.to_string()))
 }
 
 /// The row with other text for some of its numbers.
@@ -51,8 +57,10 @@ fn rewritten(row: &[u8], other: impl Fn(&str) -> Option<String>) -> Option<Vec<u
     while at < row.len() {
         match row[at] {
             b'"' => at = end_of_text(row, at),
-            b'-' | b'0'..=b'9' => {
-                let end = row[at..].iter().position(|byte| !b"-+.eE0123456789".contains(byte));
+            b'-' | b'0'..=b'9' | b'N' | b'I' => {
+                let end = row[at..]
+                    .iter()
+                    .position(|it| !it.is_ascii_alphanumeric() && !b"-+.".contains(it));
                 let end = end.map_or(row.len(), |length| at + length);
                 let number =
                     std::str::from_utf8(&row[at..end]).expect("digits and signs are ASCII");
@@ -87,13 +95,25 @@ fn end_of_text(row: &[u8], start: usize) -> usize {
 }
 
 fn is_whole(number: &str) -> bool {
-    number.bytes().all(|byte| byte.is_ascii_digit() || byte == b'-')
+    number.bytes().all(|byte| byte.is_ascii_digit() || byte == b'-') && is_of_json(number)
 }
 
-/// The sign of a float that is too large to be one.
-fn infinite(number: &str) -> Option<&'static str> {
-    let value: f64 = number.parse().ok().filter(|_| !is_whole(number))?;
-    value.is_infinite().then_some(if value > 0.0 { "" } else { "-" })
+/// Whether JSON writes numbers so, large ones included.
+fn is_of_json(number: &str) -> bool {
+    serde_json::from_str::<IgnoredAny>(number).is_ok()
+}
+
+/// The text of a number that is not finite to the parser, as Python's `str` writes it.
+fn not_finite(number: &str) -> Option<&'static str> {
+    match number {
+        "NaN" | "-NaN" => return Some("nan"),
+        "Infinity" | "Inf" => return Some("inf"),
+        "-Infinity" | "-Inf" => return Some("-inf"),
+        _ => {}
+    }
+    let value: f64 = number.parse().ok()?;
+    let sign = if value > 0.0 { "inf" } else { "-inf" };
+    (value.is_infinite() && is_of_json(number)).then_some(sign)
 }
 
 #[cfg(test)]
@@ -114,6 +134,10 @@ mod tests {
             Some("[\"18446744073709551616\",\"-9223372036854775809\"]"),
         );
         check("[1e400, -1E400, 1e20]", Some("[\"inf\", \"-inf\", 1e20]"));
+        let whole = "7".repeat(400);
+        check(&format!("[-{whole}]"), Some(&format!("[\"-{whole}\"]")));
+        check("[NaN,Infinity, -Infinity]", Some("[\"nan\",\"inf\", \"-inf\"]"));
+        check(r#"{"NaN": "NaN", "a": [nan, inf, NaN1, Nan, infinity, 1e, -, 1-2, 01e400]}"#, None);
         check(r#"{"-0": "1e400 \" -0 \\", "b": "-0"}"#, None);
         check(r#"{"a": "\\", "b": -0}"#, Some(r#"{"a": "\\", "b": 0}"#));
         check(r#"{"a": "-0"#, None);

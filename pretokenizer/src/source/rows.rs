@@ -1,5 +1,6 @@
 //! Files -> typed rows, parsed in parallel, in the order of the files.
 
+use std::borrow::Cow;
 use std::fmt;
 use std::marker::PhantomData;
 use std::ops::ControlFlow;
@@ -376,9 +377,6 @@ fn parse<S: RowSeed>(bytes: &[u8], seed: S) -> Result<S::Row, BadRow> {
     let is_list = bytes.first() == Some(&b'[');
     numbers::is_in_doubt();
     let row = if is_list { None } else { parse_fast(bytes, seed) };
-    if row.is_none() && !is_list {
-        numbers::with_large_ones(bytes).and_then(|bytes| parse_fast(&bytes, seed));
-    }
     if numbers::is_in_doubt() {
         let told_apart = numbers::told_apart(bytes);
         if let Some(row) = told_apart.and_then(|bytes| parse_fast(&bytes, seed)) {
@@ -388,6 +386,22 @@ fn parse<S: RowSeed>(bytes: &[u8], seed: S) -> Result<S::Row, BadRow> {
     if let Some(row) = row {
         return Ok(row);
     }
+    let mut bytes = Cow::from(bytes);
+    // A number that is not finite may stand where a number may: its text, if one is made of it, and else nobody reads it.
+    if !is_list && let Some(finite) = numbers::with_finite_ones(&bytes) {
+        numbers::is_in_doubt();
+        if let Some(row) = parse_fast(&finite, seed) {
+            let is_text = numbers::is_in_doubt();
+            let texts = numbers::told_apart(&bytes).unwrap_or_default();
+            match parse_fast(&texts, seed) {
+                Some(with_text) => return Ok(if is_text { with_text } else { row }),
+                None => bytes = texts.into(),
+            }
+        } else {
+            bytes = finite.into();
+        }
+    }
+    let bytes = &*bytes;
     let value: Value = match serde_json::from_slice(bytes) {
         Ok(value) => value,
         Err(error) => return Err(BadRow::not_json(bytes, &error)),
@@ -403,6 +417,7 @@ fn parse<S: RowSeed>(bytes: &[u8], seed: S) -> Result<S::Row, BadRow> {
         let error = seed.read(&mut again).err().map(|error| error.to_string()).unwrap_or_default();
         (nowhere, error.split(" at line ").next().unwrap_or_default().to_owned())
     });
+    let what = what.replace(&numbers::FINITE.to_string(), "NaN` or `Infinity");
     Err(BadRow::of_field(&value, &at, &what))
 }
 

@@ -258,6 +258,17 @@ const TEMPLATE: &str = "{% for m in messages %}{% if m.role == 'system' %}{{ rai
      {{ '<|' + m.role + '|>\\n' + m.content + eos_token + '\\n' }}{% endfor %}";
 
 #[test]
+fn a_pattern_takes_no_hidden_file_but_may_look_into_a_hidden_folder() {
+    let entry = "text: {name: t, path: '.cache/in/*', val_split: 0}";
+    let workplace = Workplace::with_datasets(&format!("[{entry}]"));
+    workplace.write(".cache/in/.b.jsonl.partial-7", "{\"text\": \"half\"}\n");
+    let outcome = texts(&workplace);
+    assert!(outcome.contains("`path: .cache/in/*`: no file matches"), "{outcome}");
+    workplace.write(".cache/in/b.jsonl", "{\"text\": \"whole\"}\n");
+    assert_eq!(texts(&workplace), "{\"text\": \"whole\"}\n");
+}
+
+#[test]
 fn a_jinja_template_makes_the_texts_and_the_roles() {
     let workplace = Workplace::with_datasets(
         "[instructions: {name: i, path: i.jsonl, val_split: 0, system: s}]\n  chat_template: t.jinja",

@@ -7,7 +7,7 @@ use std::path::Path;
 use expect_test::{Expect, expect};
 use serde_json::{Value, json};
 
-use crate::workplace::Workplace;
+use crate::workplace::{JOKES, Workplace, jokes};
 
 /// Why documents are left out before they are planned; the manifest counts those that were.
 const NOT_PLANNED: [&str; 6] = [
@@ -394,6 +394,15 @@ fn a_file_for_it_that_cannot_be_written_is_refused_before_anything_is_read() {
     };
     check("nowhere/ledger.jsonl", "`--ledger nowhere/ledger.jsonl`: there is no folder `nowhere`");
     check("configs", "`--ledger configs`: this is a folder");
+}
+
+#[test]
+fn what_a_killed_run_left_of_it_goes_with_the_next_run() {
+    let workplace = Workplace::with_datasets("[joke]");
+    workplace.write(JOKES, jokes(5));
+    workplace.write(".ledger.jsonl.partial-4194305", "{");
+    check(&workplace, &["--configs", "a"]);
+    assert!(!workplace.path().join(".ledger.jsonl.partial-4194305").exists());
 }
 
 #[test]

@@ -108,6 +108,9 @@ fn a_column_of_numbers_has_one_type() {
     check_targets(file, &["5", "null", "1.5"], &["5.0", "None", "1.5"]);
     check_targets(file, &["5", "-0", "null"], &["5", "0", "None"]);
     check_targets(file, &["5", "-0.0"], &["5.0", "-0.0"]);
+    // Read by pyarrow.json: [5.0, nan, inf], and written by format().
+    check_targets(file, &["5", "NaN", "Infinity"], &["5.0", "nan", "inf"]);
+    check_targets(file, &["5", "-Inf", "-NaN"], &["5.0", "-inf", "nan"]);
     check_targets(file, &["5", "123456789012345678901234"], &["5.0", "1.2345678901234569e+23"]);
     check_targets(file, &["\"5\"", "\"1.5\""], &["5", "1.5"]);
     check_targets(file, &["912068.5437784989"], &["912068.5437784989"]);
@@ -220,4 +223,72 @@ fn only_answers_without_a_rank_are_among_the_best_none() {
         found.sort_by(|a, b| b.cmp(a));
         assert_eq!(found, expected, "{top_k}");
     }
+}
+
+/// The names of the numbers that JSON has not, as `json.loads` and `pyarrow.json` read them.
+const NOT_JSON: [&str; 4] = ["NaN", "Infinity", "-Infinity", "1e400"];
+
+#[test]
+fn a_number_that_json_does_not_have_is_no_error_where_nobody_reads_it() {
+    #[track_caller]
+    fn check(entry: &str, file: &str, row: &Value) {
+        let expected = said(entry, &[(file, lines(vec![row.clone(); 3]))]);
+        for number in NOT_JSON {
+            let more =
+                format!(r#", "more": {{"n": [1, {number}], "NaN": "NaN"}}, "n": {number}}}"#);
+            let row = row.to_string();
+            let row = format!("{}{more}\n", row.strip_suffix('}').expect("an object"));
+            let found = said(entry, &[(file, row.repeat(3))]);
+            assert_eq!(found, expected, "{entry}: {row}");
+        }
+    }
+    let joke = json!({"joke": "q", "explaination": "a"});
+    check("joke: {val_split: 0}", ".cache/joke_explaination.jsonl", &joke);
+    let oig = json!({"text": "<human>: q <bot>: a"});
+    check("oig_file: {source_url: f.jsonl, val_split: 0}", ".cache/f.jsonl", &oig);
+    let leet = json!({"INSTRUCTION": "q", "RESPONSE": "a"});
+    check("oa_leet10k: {val_split: 0}", "ehartford/oa_leet10k/train.jsonl", &leet);
+    let own = json!({"instruction": "q", "output": "a"});
+    check("instructions: {name: own, path: own.jsonl, val_split: 0}", "own.jsonl", &own);
+    let chat = json!({"messages": [{"role": "user", "content": "q"}, {"role": "assistant", "content": "a"}]});
+    check("messages: {name: own, path: own.jsonl, val_split: 0}", "own.jsonl", &chat);
+    let reply = json!({"message_id": "b", "role": "assistant", "text": "a", "detoxify": 1});
+    let prompt = json!({"message_id": "a", "role": "prompter", "text": "q", "lang": "en", "review_result": true, "replies": [reply]});
+    let tree = json!({"message_tree_id": "a", "tree_state": "ready_for_export", "prompt": prompt});
+    let trees = "oasst_export: {input_file_path: trees, val_split: 0.0}";
+    // A message has such numbers: `detoxify`, and labels that nobody reads.
+    let expected = said(trees, &[(".cache/trees", lines([tree.clone()]))]);
+    for number in NOT_JSON {
+        let detoxify = format!(
+            "{{\"toxicity\": {number}}}, \"labels\": {{\"spam\": {{\"value\": {number}, \"count\": 1}}}}"
+        );
+        let tree = tree.to_string().replace("\"detoxify\":1", &format!("\"detoxify\":{detoxify}"));
+        assert_eq!(said(trees, &[(".cache/trees", tree)]), expected, "{number}");
+    }
+}
+
+// python -c 'import io; print(list(io.TextIOWrapper(io.BytesIO(b"a\rb\r\n\rc"))))'   ['a\n', 'b\n', '\n', 'c']
+#[test]
+fn lines_end_as_python_ends_them() {
+    #[track_caller]
+    fn check(entry: &str, file: &str, rows: &[Value]) {
+        let expected = said(entry, &[(file, lines(rows.to_vec()))]);
+        for end in ["\r", "\r\n", "\n\r", "\r\r"] {
+            let rows = lines(rows.to_vec()).replace('\n', end);
+            assert_eq!(said(entry, &[(file, rows)]), expected, "{entry}: {end:?}");
+        }
+    }
+    let rows = |row: &dyn Fn(i32) -> Value| (0..4).map(row).collect::<Vec<_>>();
+    let joke = rows(&|i| json!({"joke": format!("q{i}"), "explaination": "a\rb"}));
+    check("joke: {val_split: 0}", ".cache/joke_explaination.jsonl", &joke);
+    let oig = rows(&|i| json!({"text": format!("<human>: q{i} <bot>: a")}));
+    check("oig_file: {source_url: f.jsonl, val_split: 0}", ".cache/f.jsonl", &oig);
+    let leet = rows(&|i| json!({"INSTRUCTION": format!("q{i}"), "RESPONSE": "a"}));
+    check("oa_leet10k: {val_split: 0}", "ehartford/oa_leet10k/train.jsonl", &leet);
+    let tree = rows(&|i| {
+        let reply = json!({"message_id": format!("b{i}"), "role": "assistant", "text": "a"});
+        let prompt = json!({"message_id": format!("a{i}"), "role": "prompter", "text": "q", "lang": "en", "review_result": true, "replies": [reply]});
+        json!({"message_tree_id": format!("a{i}"), "tree_state": "ready_for_export", "prompt": prompt})
+    });
+    check("oasst_export: {input_file_path: trees, val_split: 0.0}", ".cache/trees", &tree);
 }

@@ -63,7 +63,7 @@ fn check(dataset: &str, file: &str, row: fn(&Value) -> Value, fields: &[&str]) {
 /// Numbers of which the JSON parser keeps no text, and what Python's `str` makes of what `json.loads` reads.
 #[test]
 fn of_numbers_that_are_no_floats_and_read_as_ones() {
-    // python -c "import json; print(*json.loads('[-0, -0.0, 18446744073709551616, -9223372036854775809, 1E400, -1e400, 1e20]'))"
+    // python -c "import json; print(*json.loads('[-0, -0.0, 18446744073709551616, -9223372036854775809, 1E400, -1e400, 1e20, NaN, Infinity, -Infinity]'))"
     let values = [
         ("-0", "0"),
         ("-0.0", "-0.0"),
@@ -73,6 +73,9 @@ fn of_numbers_that_are_no_floats_and_read_as_ones() {
         ("1E400", "inf"),
         ("-1e400", "-inf"),
         ("1e20", "1e+20"),
+        ("NaN", "nan"),
+        ("Infinity", "inf"),
+        ("-Infinity", "-inf"),
     ];
     let workplace = Workplace::with_datasets("[joke: {val_split: 0}]");
     let row = |(number, _): &(&str, &str)| {

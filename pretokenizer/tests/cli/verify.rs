@@ -53,17 +53,21 @@ fn rehash(workplace: &Workplace) {
     workplace.write("out/manifest.json", manifest.to_string());
 }
 
-#[test]
-fn a_whole_folder_passes() {
-    let workplace = built();
-    let outcome = verify(&workplace, &["out"]).ok();
+/// The thirty conversations, whole.
+#[track_caller]
+fn check_whole(workplace: &Workplace) {
     expect![[r#"
         11 files with the bytes that the manifest names
         train: 24 documents, 630 tokens, 351 of the assistant
         val: 6 documents, 160 tokens, 89 of the assistant
         `out` is whole
     "#]]
-    .assert_eq(&outcome.out);
+    .assert_eq(&verify(workplace, &["out"]).ok().out);
+}
+
+#[test]
+fn a_whole_folder_passes() {
+    check_whole(&built());
 }
 
 #[test]
@@ -275,14 +279,7 @@ fn a_folder_with_legacy_indices_passes_and_a_changed_one_does_not() {
     workplace.write(JOKES, jokes(30));
     workplace.run(&["--configs", "a"]).ok();
     assert!(workplace.read("out/a-train-text.idx").starts_with(b"TNTIDX"));
-    let outcome = verify(&workplace, &["out"]).ok();
-    expect![[r#"
-        11 files with the bytes that the manifest names
-        train: 24 documents, 630 tokens, 351 of the assistant
-        val: 6 documents, 160 tokens, 89 of the assistant
-        `out` is whole
-    "#]]
-    .assert_eq(&outcome.out);
+    check_whole(&workplace);
     // The first document has a token less, and the second one more: the head and the total are as before.
     edit(&workplace, "a-val-text.idx", |bytes| {
         let n = 6;
@@ -304,7 +301,6 @@ fn a_folder_with_legacy_indices_passes_and_a_changed_one_does_not() {
 #[test]
 fn a_merged_folder_passes_as_it_would_if_one_machine_had_built_it() {
     let workplace = built();
-    let expected = verify(&workplace, &["out"]).ok().out;
     for implementation in ["mmap", "lazy"] {
         for part in ["1/3", "2/3", "3/3"] {
             let flags = ["--configs", "a", "--dataset_impl", implementation, "--part", part];
@@ -312,7 +308,7 @@ fn a_merged_folder_passes_as_it_would_if_one_machine_had_built_it() {
         }
         let merge = workplace.subcommand("merge", &["out.parts"]).output();
         Outcome::of(merge.expect("it can be started")).ok();
-        assert_eq!(verify(&workplace, &["out"]).ok().out, expected);
+        check_whole(&workplace);
         fs::remove_dir_all(workplace.path().join("out.parts")).expect("it is there");
     }
     // A part is no whole folder.

@@ -66,10 +66,10 @@ fn json_lines() {
     table.row("not UTF-8", lines(b"{\"instruction\": \"\xe9\", \"output\": \"\"}"));
     table.row("half a surrogate", lines(b"{\"instruction\": \"\\ud83d\", \"output\": \"x\"}"));
     table.row("a control character", lines(b"{\"instruction\": \"\x01\", \"output\": \"x\"}"));
-    table.row(
-        "a number beyond all",
-        lines(b"{\"instruction\": \"Hi\", \"output\": \"x\", \"n\": 1e999}"),
-    );
+    table.row("a number beyond all", lines(b"{\"instruction\": \"Hi\", \"output\": 1e999}"));
+    table.row("no number", lines(b"{\"instruction\": \"Hi\", \"output\": NaN}"));
+    table.row("no number for a list", lines(b"{\"instruction\": [-Infinity], \"output\": \"\"}"));
+    table.row("another word for one", lines(b"{\"instruction\": \"Hi\", \"output\": nan}"));
     table.row("a byte order mark", [b"\xef\xbb\xbf", ROW.as_bytes()].concat());
     table.row("UTF-16", ROW.encode_utf16().flat_map(u16::to_le_bytes).collect::<Vec<_>>());
     table.row(
@@ -125,9 +125,21 @@ fn json_lines() {
           skip: 2 kept, 1 bad row: not JSON
                 row 2: bad row: not JSON: not JSON: found "\u{1}\", \"output\": \"x\"}" at byte 18 of the row, expected a control character to be escaped
         a number beyond all
-          stop: chats:2: not JSON: the number that ends at byte 47 of the row is too large | hint: `on_error: skip` leaves out rows that cannot be read, and counts them
+          stop: chats:2: field `output`: found a number, expected a text | hint: `on_error: skip` leaves out rows that cannot be read, and counts them
+          skip: 2 kept, 1 bad row: wrong type
+                row 2: bad row: wrong type: field `output`: found a number, expected a text
+        no number
+          stop: chats:2: field `output`: found a number, expected a text | hint: `on_error: skip` leaves out rows that cannot be read, and counts them
+          skip: 2 kept, 1 bad row: wrong type
+                row 2: bad row: wrong type: field `output`: found a number, expected a text
+        no number for a list
+          stop: chats:2: field `instruction[0]`: found a number, expected a text or a part of type text | hint: `on_error: skip` leaves out rows that cannot be read, and counts them
+          skip: 2 kept, 1 bad row: wrong type
+                row 2: bad row: wrong type: field `instruction[0]`: found a number, expected a text or a part of type text
+        another word for one
+          stop: chats:2: not JSON: found "an}" at byte 34 of the row, expected a value | hint: `on_error: skip` leaves out rows that cannot be read, and counts them
           skip: 2 kept, 1 bad row: not JSON
-                row 2: bad row: not JSON: not JSON: the number that ends at byte 47 of the row is too large
+                row 2: bad row: not JSON: not JSON: found "an}" at byte 34 of the row, expected a value
         a byte order mark
           stop: chats: the file begins with a byte order mark | hint: save it as UTF-8 without one
           skip: the same
