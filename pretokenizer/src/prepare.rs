@@ -60,7 +60,7 @@ impl Prepared {
     pub(crate) fn new(datamix: &Datamix, options: &Options) -> anyhow::Result<Self> {
         let target = target::checked(&datamix.output_dir, &datamix.filename_prefix)?;
         if let Some(path) = &options.ledger {
-            check_ledger(path)?;
+            check_file("ledger", path)?;
         }
         let target = options.part.map_or(target.clone(), |part| part.folder(&target));
         check_files(datamix)?;
@@ -150,6 +150,15 @@ impl Planned {
 /// The splits, and remarks about them.
 fn plans(datamix: &Datamix, datasets: &[Divided]) -> anyhow::Result<Vec<Plan>> {
     let train = mix::train(datamix, datasets).bad_input()?;
+    for part in train.parts.iter().filter(|part| part.indices.is_empty()) {
+        let n_train = datasets[part.dataset].n_train();
+        if n_train > 0 {
+            print::note(format!(
+                "warning: `{}` gives nothing to the split `train`: its `fraction` or `size` takes none of {n_train} samples",
+                part.name
+            ));
+        }
+    }
     let (val, repeated) = mix::val(datamix, datasets);
     for name in repeated {
         print::note(format!(
@@ -173,16 +182,16 @@ fn share(plan: &Plan, options: &Options, datasets: &[Divided]) -> Range<usize> {
     }
 }
 
-/// Looks whether the ledger can be written where it is to be.
-fn check_ledger(path: &Path) -> anyhow::Result<()> {
+/// Looks whether a file can be written where a flag says.
+pub fn check_file(flag: &str, path: &Path) -> anyhow::Result<()> {
     let folder = path.parent().filter(|it| !it.as_os_str().is_empty()).unwrap_or(Path::new("."));
     let given = path.display();
     if path.is_dir() {
-        bail_input!("`--ledger {given}`: this is a folder\nhint: give the path of a file in it");
+        bail_input!("`--{flag} {given}`: this is a folder\nhint: give the path of a file in it");
     }
     if !folder.is_dir() {
         bail_input!(
-            "`--ledger {given}`: there is no folder `{}`\nhint: make it, or give another path",
+            "`--{flag} {given}`: there is no folder `{}`\nhint: make it, or give another path",
             folder.display()
         );
     }

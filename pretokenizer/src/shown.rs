@@ -1,12 +1,15 @@
 //! A folder of shards -> some of its documents, token by token, for a person to read.
 
+use std::ops::ControlFlow;
 use std::path::Path;
+use std::thread;
 
-use cli::{BadInput, bail_input, interrupt};
+use cli::{BadInput, bail_input};
 use shards::{PairReader, Role};
 use text::Tokenizer;
 
 use crate::folder::{Folder, Split};
+use crate::in_order;
 
 /// Which documents.
 #[derive(Debug, Clone, Default)]
@@ -117,25 +120,54 @@ pub fn choose(
             Some(index) => index..(index + 1).min(reader.len()),
             None => 0..reader.len(),
         };
-        for index in indices {
-            if chosen.len() >= count {
-                return Ok(chosen);
+        let is_of_source = |index: &usize| {
+            choice.source.as_deref().is_none_or(|it| split.source_of(*index) == Some(it))
+        };
+        let (indices, left) = (indices.filter(is_of_source), count - chosen.len());
+        let indices: Vec<usize> = match (&choice.grep, tokenizer) {
+            (None, _) => indices.take(left).collect(),
+            (Some(wanted), Some(tokenizer)) => {
+                let has = |i: &usize| {
+                    let tokens: Vec<u32> = reader.document(*i).tokens().collect();
+                    tokenizer.decode(&tokens).contains(wanted)
+                };
+                first_that(indices, has, left)?
             }
-            let source = split.source_of(index);
-            if choice.source.as_deref().is_some_and(|wanted| source != Some(wanted)) {
-                continue;
-            }
-            if let Some(wanted) = &choice.grep {
-                interrupt::check()?;
-                let tokens: Vec<u32> = reader.document(index).tokens().collect();
-                if !tokenizer.is_some_and(|it| it.decode(&tokens).contains(wanted)) {
-                    continue;
-                }
-            }
-            chosen.push(document(split, reader, index, tokenizer));
-        }
+            (Some(_), None) => Vec::new(),
+        };
+        chosen.extend(indices.into_iter().map(|i| document(split, reader, i, tokenizer)));
     }
     Ok(chosen)
+}
+
+/// The first `count` documents that are so; they are looked at on all cores.
+fn first_that(
+    indices: impl Iterator<Item = usize> + Send,
+    is_so: impl Fn(&usize) -> bool + Sync,
+    count: usize,
+) -> anyhow::Result<Vec<usize>> {
+    const AT_ONCE: usize = 256;
+    let (mut indices, mut found) = (indices, Vec::new());
+    let next = || {
+        let some: Vec<usize> = indices.by_ref().take(AT_ONCE).collect();
+        Ok((!some.is_empty()).then_some(some))
+    };
+    let look = |mut some: Vec<usize>| {
+        some.retain(&is_so);
+        Ok(some)
+    };
+    let cores = thread::available_parallelism().map_or(1, usize::from);
+    in_order::run(
+        cores,
+        next,
+        || look,
+        |some| {
+            found.extend(some);
+            Ok(if found.len() < count { ControlFlow::Continue(()) } else { ControlFlow::Break(()) })
+        },
+    )?;
+    found.truncate(count);
+    Ok(found)
 }
 
 /// The documents of each source that stand at these shares of its way, the sources in order.

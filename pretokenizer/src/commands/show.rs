@@ -6,7 +6,7 @@ use clap::{ArgMatches, Args, Command, FromArgMatches};
 use cli::{BadInput, print};
 use pretokenizer::folder::Folder;
 use pretokenizer::shown::{self, Choice};
-use pretokenizer::{page, terminal};
+use pretokenizer::{page, prepare, terminal};
 use shards::atomic;
 use text::chatml::TURN_START;
 
@@ -50,6 +50,9 @@ pub(crate) fn parser() -> Command {
 pub(crate) fn run(flags: &ArgMatches) -> anyhow::Result<()> {
     let Flags { dir, split, index, grep, source, count, html, tokenizer } =
         Flags::from_arg_matches(flags)?;
+    if let Some(file) = &html {
+        prepare::check_file("html", file)?;
+    }
     let folder = Folder::open(&dir)?;
     let choice = Choice { split, index, source, grep };
     let tokenizer = shown::tokenizer(&folder, tokenizer.as_deref(), &choice)?;

@@ -244,3 +244,14 @@ fn the_fraction_of_an_extra_dataset_is_passed_over_whatever_it_is() {
     assert_eq!(outcome.code, Some(2));
     assert!(outcome.err.contains("`fraction: 0` of `joke` must be above 0"), "{}", outcome.err);
 }
+
+#[test]
+fn a_dataset_of_which_nothing_is_taken_is_told_of() {
+    let workplace = Workplace::with_datasets("[joke]");
+    workplace.write(JOKES, jokes(20));
+    for key in ["size: 0", "fraction: 0.01"] {
+        let outcome = build(&workplace, &format!("[joke: {{{key}}}]"), &[]).ok();
+        let expected = "warning: `joke` gives nothing to the split `train`: its `fraction` or `size` takes none of 16 samples";
+        assert!(outcome.err.contains(expected), "{}", outcome.err);
+    }
+}

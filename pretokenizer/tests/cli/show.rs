@@ -129,6 +129,14 @@ fn what_is_not_there_is_said() {
         "#]],
         );
     }
+    check(
+        &workplace,
+        &["out", "--html", "pages/page.html"],
+        &expect![[r#"
+        error: `--html pages/page.html`: there is no folder `pages`
+        hint: make it, or give another path
+    "#]],
+    );
     workplace.write("other.model", "other");
     check(
         &workplace,
