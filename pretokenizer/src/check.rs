@@ -4,6 +4,7 @@
 //! that has too little room is a problem, too.
 
 use std::fmt::Write as _;
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use anyhow::Context as _;
@@ -16,6 +17,9 @@ use crate::prepare::{Options, Planned, Prepared};
 use crate::room;
 use crate::scratch::Scratch;
 use crate::store::Keep;
+
+/// So many files of one folder are named one by one.
+const NAMED: usize = 12;
 
 /// The configuration, the tokenizer, the files, the sources, the splits and the folder; and what would stop a build later.
 pub fn check(datamix: &Datamix, options: &Options) -> anyhow::Result<(String, Option<String>)> {
@@ -58,8 +62,23 @@ fn tell_files(text: &mut String, planned: &Planned) -> anyhow::Result<()> {
         text,
         format!("\ninput files: {}, {}", HumanCount(files.len() as u64), BinaryBytes(total)),
     );
-    for (path, size) in files {
-        line(text, format!("  {:>10}  {}", BinaryBytes(size).to_string(), path.display()));
+    let size = |bytes: u64| BinaryBytes(bytes).to_string();
+    let mut name = |(path, bytes): &(&PathBuf, u64)| {
+        line(text, format!("  {:>10}  {}", size(*bytes), path.display()));
+    };
+    for folder in files.chunk_by(|(a, _), (b, _)| a.parent() == b.parent()) {
+        // Of a dataset in a thousand pieces, a few tell enough.
+        match folder {
+            [first @ .., last] if folder.len() > NAMED => {
+                let (first, others) = first.split_at(3);
+                first.iter().for_each(&mut name);
+                let bytes = others.iter().map(|(_, bytes)| bytes).sum();
+                let others = format!("... ({} others)", HumanCount(others.len() as u64));
+                name(&(&last.0.with_file_name(others), bytes));
+                name(last);
+            }
+            all => all.iter().for_each(&mut name),
+        }
     }
     Ok(())
 }
@@ -67,7 +86,7 @@ fn tell_files(text: &mut String, planned: &Planned) -> anyhow::Result<()> {
 /// How many samples each source has, and how many of them go to which split; below it what was left out.
 fn tell_sources(text: &mut String, datamix: &Datamix, planned: &Planned) {
     let rows: Vec<(&Entry, &Divided)> = datamix.entries().zip(&planned.datasets).collect();
-    let width = rows.iter().map(|(entry, _)| entry.name.len()).max().unwrap_or(0).max(6);
+    let width = rows.iter().map(|(entry, _)| entry.name.chars().count()).max().unwrap_or(0).max(6);
     text.push('\n');
     let mut row = |name: &str, [samples, train, taken, val]: [String; 4]| {
         line(text, format!("  {name:width$}  {samples:>11} {train:>11} {taken:>11} {val:>11}"));

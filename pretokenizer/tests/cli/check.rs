@@ -27,6 +27,27 @@ fn check(workplace: &Workplace, arguments: &[&str], out: &Expect, err: &Expect) 
 }
 
 #[test]
+fn of_many_files_in_a_folder_a_few_are_named() {
+    let row = "{\"instruction\": \"q\", \"output\": \"a\"}\n";
+    let entry = "instructions: {name: faq, path: faq, val_split: 0}";
+    let workplace = Workplace::with_datasets(&format!("[{entry}]"));
+    let files = |n: std::ops::Range<i32>| {
+        n.for_each(|i| workplace.write(&format!("faq/train-{i:03}.jsonl"), row));
+        let out = run(&workplace, &["--configs", "a"]).ok().out;
+        let (from, to) = (out.find("input files").expect("told"), out.find("\n\n  source"));
+        out[from..to.expect("told")].to_owned()
+    };
+    assert_eq!(files(0..12).lines().count(), 13);
+    expect![[r#"
+        input files: 99, 3.48 KiB
+                36 B  faq/train-000.jsonl
+                36 B  faq/train-001.jsonl
+                36 B  faq/train-002.jsonl
+            3.34 KiB  faq/... (95 others)
+                36 B  faq/train-098.jsonl"#]].assert_eq(&files(12..99));
+}
+
+#[test]
 fn the_demo_is_told_whole() {
     let demo = Path::new(env!("CARGO_MANIFEST_DIR")).join("../data/demo");
     let configs = demo.join("../../configs/datamix");
