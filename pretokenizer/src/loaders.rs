@@ -41,7 +41,7 @@ use std::collections::BTreeMap;
 use std::ops::Range;
 use std::path::PathBuf;
 
-use anyhow::Context as _;
+use anyhow::{Context as _, bail};
 use cli::{BadInput, Interrupted};
 use serde::de::DeserializeOwned;
 
@@ -345,6 +345,14 @@ pub fn load(entry: &Entry, mut context: Context<'_>) -> anyhow::Result<Loaded> {
     loaded.dropped = dropped;
     loaded.made_of = made_of.map(|made_of| made_of.of_rows(read.list, refused.list));
     Ok(loaded)
+}
+
+/// A file or folder that is not fetched. `what` says what it is, and where it comes from.
+fn local(path: PathBuf, what: &str) -> anyhow::Result<PathBuf> {
+    if !path.exists() {
+        bail!("there is no `{}`\nhint: put {what} there", path.display());
+    }
+    Ok(path)
 }
 
 fn checked<T>(keys: Result<T, String>) -> anyhow::Result<T> {

@@ -36,7 +36,7 @@ pub(crate) fn spelled_out(arguments: Vec<OsString>) -> Result<Vec<OsString>, Str
         Some(Err(options)) => Err(format!(
             "`{}` may be {}\n\n  tip: write it out",
             argument.to_string_lossy(),
-            options.join(" or ")
+            either(&options)
         )),
         _ => Ok(argument),
     };
@@ -61,6 +61,15 @@ fn in_full(argument: &str) -> Result<Option<OsString>, Vec<String>> {
         [option] => Ok(Some(format!("--{option}{value}").into())),
         several => Err(several.iter().map(|option| format!("`--{option}`")).collect()),
     }
+}
+
+/// The first options, and how many more there are.
+fn either(options: &[String]) -> String {
+    const SHOWN: usize = 4;
+    let shown = options.iter().take(SHOWN).cloned();
+    let more = options.len().saturating_sub(SHOWN);
+    let more = (more > 0).then(|| format!("{more} others"));
+    shown.chain(more).collect::<Vec<_>>().join(" or ")
 }
 
 /// The option of this name, or else all that begin so.

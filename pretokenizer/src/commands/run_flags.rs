@@ -19,6 +19,7 @@ pub(crate) fn of(command: Command) -> Command {
                 .long("max_count")
                 .alias("max-count")
                 .value_name("N")
+                .allow_negative_numbers(true)
                 .value_parser(value_parser!(u64))
                 .help("At most so many documents in each split; 0 is no limit"),
         )

@@ -99,7 +99,7 @@ section! {
     special_tokens_in_text: SpecialTokensInText,
     /// `stop` or `skip`: what to do with a row that cannot be read.
     on_error: OnError,
-    /// `mmap`: the format of the shards.
+    /// `mmap`: the format of the shards; any other word: the older one, which Megatron calls lazy or cached.
     dataset_impl: String,
     /// Conversations with fewer assistant tokens are left out.
     min_assistant_tokens: usize,

@@ -74,6 +74,9 @@ impl Sections {
             match self.0.get(name) {
                 Some((_, Some(section))) => merged.overlay(section),
                 Some((file, None)) => bail_input!("{file}: the section `{name}` is empty"),
+                None if self.0.is_empty() => bail_input!(
+                    "section `{name}` stands in no configuration file\nhint: the files have no sections at all: write one, or name another folder with `--config-dir`"
+                ),
                 None => {
                     let known = self.0.keys().map(String::as_str);
                     let hint = suggest::hint(name, known, "the sections there are");

@@ -11,7 +11,7 @@ use shards::rng::TorchGenerator;
 use crate::config::Key;
 use crate::config::sources::Oig;
 use crate::documents::{Documents, Joined};
-use crate::loaders::{Context, Loaded};
+use crate::loaders::{Context, Loaded, local};
 use crate::piece::Piece;
 use crate::python::{self, SPACE};
 use crate::sample::Sample;
@@ -30,6 +30,7 @@ pub(crate) fn load(keys: &Oig, context: &mut Context<'_>) -> anyhow::Result<Load
     })?;
     let name = url.rsplit('/').next().unwrap_or(url);
     let file = Path::new(keys.cache_dir.as_deref().unwrap_or(".cache/")).join(name);
+    let file = local(file, &format!("the file of `{url}`"))?;
     let piece = |row: Row| {
         let turns = row.text.as_deref().and_then(turns);
         Ok(turns.map(|turns| {

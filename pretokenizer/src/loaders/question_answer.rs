@@ -4,7 +4,7 @@ use serde::Deserialize;
 
 use crate::config::sources::Summaries;
 use crate::loaders::coerced::{Answer, Text};
-use crate::loaders::{Context, Loaded, Made};
+use crate::loaders::{Context, Loaded, Made, local};
 use crate::sample::Sample;
 
 /// `gpteacher_roleplay`: a JSON file below the data folder.
@@ -15,7 +15,10 @@ pub(crate) fn roleplay(context: &mut Context<'_>) -> anyhow::Result<Loaded> {
         input: Option<Text>,
         response: Answer,
     }
-    let file = context.data_path.join("gpteacher_roleplay__json/gpteacher_roleplay.json");
+    let file = local(
+        context.data_path.join("gpteacher_roleplay__json/gpteacher_roleplay.json"),
+        "`roleplay-simple-deduped-roleplay-instruct.json` of `teknium1/GPTeacher`",
+    )?;
     context.each(&[file], |row: Row| {
         let sample = Sample::dialogue([(row.instruction, row.response)]);
         Ok(Made::Sample(sample.with_context(row.input.as_ref().map_or("", |it| &it.0))))
@@ -30,7 +33,10 @@ pub(crate) fn jokes(context: &mut Context<'_>) -> anyhow::Result<Loaded> {
         joke: Text,
         explaination: Answer,
     }
-    let file = context.data_path.join("joke_explaination.jsonl");
+    let file = local(
+        context.data_path.join("joke_explaination.jsonl"),
+        "a file with a `joke` and its `explaination` in each line",
+    )?;
     context.each(&[file], |row: Row| {
         Ok(Made::Sample(Sample::dialogue([(row.joke, row.explaination)])))
     })?;

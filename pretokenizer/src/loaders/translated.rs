@@ -7,7 +7,7 @@ use cli::{BadInput, bail_input};
 use serde::Deserialize;
 
 use crate::loaders::coerced::Formatted;
-use crate::loaders::{Context, Loaded};
+use crate::loaders::{Context, Loaded, local};
 use crate::sample::Sample;
 use crate::source::typed;
 
@@ -26,7 +26,7 @@ struct Round {
 
 /// Loads all `*.jsonl` files of the folder, by name.
 pub(crate) fn load(context: &mut Context<'_>) -> anyhow::Result<Loaded> {
-    let folder = context.data_path.join("oa_translated");
+    let folder = local(context.data_path.join("oa_translated"), "a folder of `*.jsonl` files")?;
     let mut files = Vec::new();
     for entry in fs_err::read_dir(&folder).bad_input()? {
         let path = entry.bad_input()?.path();

@@ -49,6 +49,8 @@ fn an_unknown_section_has_a_suggestion() {
     let workplace = Workplace::with_datasets("[joke]");
     check(&workplace, &["--configs", "aa"], &["section `aa`", "did you mean `a`?"]);
     check(&workplace, &["--configs", "a,"], &["section ``"]);
+    workplace.write("configs/a.yaml", "# nothing yet\n");
+    check(&workplace, &["--configs", "a"], &["section `a`", "have no sections at all"]);
 }
 
 #[test]
@@ -66,6 +68,14 @@ fn flags_are_checked_like_keys() {
     workplace.write("configs/b.yaml", "b: {rng_seed: 1}\n");
     check(&workplace, &["--configs", "b"], &["`datasets` is set in none", "name a section"]);
     check(&workplace, &[&base[..], &["--max_count", "many"]].concat(), &["--max_count", "many"]);
+    check(&workplace, &[&base[..], &["--max_count", "-1"]].concat(), &["--max_count", "'-1'"]);
+    let expected =
+        ["error: `--data` may be `--datasets` or `--datasets_extra` or `--dataset_impl`\n"];
+    check(&workplace, &[&base[..], &["--data", "lazy"]].concat(), &expected);
+    let expected = [
+        "`--no=x` may be `--no-output_dir` or `--no-write_json` or `--no-compress` or `--no-datasets` or 12 others\n",
+    ];
+    check(&workplace, &[&base[..], &["--no=x"]].concat(), &expected);
     let kind = ["--tokenizer_type", "SentencPieceTokenizer"];
     check(
         &workplace,
@@ -77,7 +87,25 @@ fn flags_are_checked_like_keys() {
 #[test]
 fn files_that_are_not_there_are_named() {
     let workplace = Workplace::with_datasets("[joke]");
-    check(&workplace, &["--configs", "a"], &[JOKES]);
+    let expected = ["2:14: `joke`: there is no `.cache/joke_explaination.jsonl`\nhint: put a file"];
+    check(&workplace, &["--configs", "a"], &expected);
+    for (entry, file, hint) in [
+        (
+            "oig_file: {source_url: 'https://x/y.jsonl.gz'}",
+            ".cache/y.jsonl.gz",
+            "`https://x/y.jsonl.gz`",
+        ),
+        (
+            "gpteacher_roleplay",
+            ".cache/gpteacher_roleplay__json/gpteacher_roleplay.json",
+            "GPTeacher",
+        ),
+        ("oa_translated", ".cache/oa_translated", "a folder of `*.jsonl` files"),
+    ] {
+        let workplace = Workplace::with_datasets(&format!("[{entry}]"));
+        let expected = [&format!("there is no `{file}`\nhint: put "), hint];
+        check(&workplace, &["--configs", "a"], &expected);
+    }
     let expected = ["`vocab_file: no.model`: there is no such file", "hint:"];
     check(&workplace, &["--configs", "a", "--vocab_file", "no.model"], &expected);
     let expected = ["nowhere: there is no such folder", "`--config-dir`"];

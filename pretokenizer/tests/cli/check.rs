@@ -44,7 +44,8 @@ fn of_many_files_in_a_folder_a_few_are_named() {
                 36 B  faq/train-001.jsonl
                 36 B  faq/train-002.jsonl
             3.34 KiB  faq/... (95 others)
-                36 B  faq/train-098.jsonl"#]].assert_eq(&files(12..99));
+                36 B  faq/train-098.jsonl"#]]
+    .assert_eq(&files(12..99));
 }
 
 #[test]
