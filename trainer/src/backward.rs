@@ -6,10 +6,13 @@
 //! inputs are kept, and a unit runs again when its turn comes: the same operations on the same numbers.
 //!
 //! Where the ranks of a tensor group share the matrices, a unit is several stretches of autograd with calls between them
-//! ([`crate::model`]); what is said above is true of each stretch then.
+//! ([`crate::model`]); what is said above is true of each stretch then. Where the model is cut into stages, a rank does all
+//! of this with its own units, and [`crate::pipeline`] brings what goes into them from the neighbours.
+
+use std::rc::Rc;
 
 use anyhow::{Context as _, Result};
-use tch::Tensor;
+use tch::{Kind, Tensor};
 
 use crate::batch::MicroBatch;
 use crate::config::Recompute;
@@ -55,26 +58,117 @@ pub fn micro_batch(
     pass: Pass,
     gradients: &mut Gradients,
 ) -> Result<Tensor> {
-    let rope = model.rope_of(batch);
-    let walk = Walk::new(model, batch, &rope, pass.noise);
-    let (last_block, lowest) = (model.n_layers(), model.lowest_trained());
-    let mut kept = Vec::with_capacity(last_block + 1);
-    let mut x_btd: Option<Tensor> = None;
-    for unit in 0..=last_block {
-        model.enter(unit, Some(unit + 1))?;
-        let input = x_btd.map(|x| x.set_requires_grad(unit > lowest));
-        // Weights that are gathered for each use are overwritten before the way back.
-        let again = pass.recompute.again(unit) || model.zero().shards_weights();
-        let (made, output) = {
-            let _no_grad = again.then(tch::no_grad_guard);
-            walk.run(unit, input.as_ref(), true)?
-        };
-        x_btd = output;
-        kept.push(Kept { input, made: (!again).then_some(made) });
+    Ok(Underway::forward(model, batch, pass, None)?.back(None, gradients)?.loss)
+}
+
+/// A micro-batch that went forward through this rank's units, and is to come back.
+pub struct Underway<'a> {
+    walk: Walk<'a>,
+    pass: Pass,
+    /// What each unit but the head left behind, the first of this rank's units first.
+    kept: Vec<Kept>,
+    /// What the last of them gave.
+    output: Tensor,
+}
+
+/// What came of the way back.
+#[derive(Debug)]
+pub struct Back {
+    /// The micro-batch's part of the update's loss: of the rank that has the head, and 0 on others.
+    pub loss: Tensor,
+    /// The gradient of what came from the stage before, if that needs it.
+    pub input_grad: Option<Tensor>,
+}
+
+impl<'a> Underway<'a> {
+    /// Runs a micro-batch forward. Where this rank has not the first units, `input` is what came out of those before.
+    ///
+    /// # Shapes
+    /// `x_btd`, or `x_md` of the places that this rank keeps
+    pub fn forward(
+        model: &'a Model,
+        batch: &'a MicroBatch,
+        pass: Pass,
+        input: Option<Tensor>,
+    ) -> Result<Self> {
+        let walk = Walk::new(model, batch, pass.noise);
+        let lowest = model.lowest_trained();
+        let mut kept = Vec::new();
+        let mut x_btd = input;
+        for unit in model.stage_without_head() {
+            model.enter(unit, Some(unit + 1))?;
+            let input = x_btd.map(|x| x.set_requires_grad(unit > lowest));
+            // Weights that are gathered for each use are overwritten before the way back.
+            let again = pass.recompute.again(unit) || model.zero().shards_weights();
+            let (made, output) = {
+                let _no_grad = again.then(tch::no_grad_guard);
+                walk.run(unit, input.as_ref(), true)?
+            };
+            x_btd = output;
+            kept.push(Kept { input, made: (!again).then_some(made) });
+        }
+        Ok(Self { walk, pass, kept, output: x_btd.context("a unit gives an output")? })
     }
-    let x_btd = x_btd.context("the embedding gives an output")?;
-    let head = last_block + 1;
-    model.enter(head, Some(last_block))?;
+
+    /// What goes to the next stage.
+    ///
+    /// # Shapes
+    /// -> `x_btd`, or `x_md`
+    pub fn output(&self) -> Tensor {
+        self.output.shallow_clone()
+    }
+
+    /// Goes back, given the gradient of the output if this rank has not the head, and if there is anything to train below.
+    pub fn back(self, output_grad: Option<Tensor>, gradients: &mut Gradients) -> Result<Back> {
+        let Self { walk, pass, kept, output } = self;
+        let (model, batch) = (walk.model, walk.batch);
+        let (stage, lowest) = (model.stage(), model.lowest_trained());
+        let mut loss = Tensor::zeros([], (Kind::Double, model.device()));
+        let mut output_grad = output_grad;
+        if model.has_head() {
+            let from_head = through_head(model, batch, pass.objective, &output, gradients)?;
+            loss = from_head.loss * batch.scale;
+            output_grad = Some(from_head.x_btd);
+        }
+        // Nothing below the lowest unit with something to train needs a gradient.
+        let kept = model.stage_without_head().zip(kept);
+        for (unit, Kept { input, made }) in kept.rev().take_while(|(unit, _)| *unit >= lowest) {
+            let grad_btd = output_grad.context("what is above gives a gradient")?;
+            model.enter(unit, unit.checked_sub(1).filter(|below| *below >= lowest))?;
+            let made = match made {
+                Some(made) => made,
+                None => walk.run(unit, input.as_ref(), false)?.0,
+            };
+            let input = input.filter(|_| unit > lowest);
+            let (input_grad, grads) =
+                walk.back(unit, input.as_ref(), made, &grad_btd).with_context(|| {
+                    format!("the backward pass of unit `{}`", model.units[unit].spec.name)
+                })?;
+            if !model.has_head() || unit != model.head_unit() {
+                gradients.open(unit)?;
+            }
+            gradients.add(unit, &grads);
+            gradients.close(unit)?;
+            output_grad = input_grad;
+        }
+        if model.has_head() && !stage.contains(&model.head_unit()) {
+            // A tied head's matrix, of which the first stage has the rest of the gradient.
+            gradients.close(model.head_unit())?;
+        }
+        Ok(Back { loss, input_grad: output_grad.filter(|_| stage.start > lowest) })
+    }
+}
+
+/// The head, there and back.
+fn through_head(
+    model: &Model,
+    batch: &MicroBatch,
+    objective: Objective,
+    x_btd: &Tensor,
+    gradients: &mut Gradients,
+) -> Result<loss::HeadGradients> {
+    let head = model.n_layers() + 1;
+    model.enter_head(Some(head - 1))?;
     gradients.open(head)?;
     // A tied head's matrix is the embedding's, whose gradient is whole when the way back has come there.
     let matrix = model.head_unit();
@@ -83,38 +177,14 @@ pub fn micro_batch(
     }
     let trains_head = model.head().requires_grad();
     let head_grad = trains_head.then(|| gradients.parameter(matrix, 0));
-    let mut from_head =
-        loss::gradients(model, &x_btd, batch, batch.scale, pass.objective, head_grad)?;
+    let mut from_head = loss::gradients(model, x_btd, batch, batch.scale, objective, head_grad)?;
     let norm = from_head.norm_d.take();
     match matrix == head {
         true => gradients.add(head, &[None, norm]),
         false => gradients.add(head, &[norm]),
     }
     gradients.close(head)?;
-
-    let mut output_grad = from_head.x_btd;
-    // Nothing below the lowest unit with something to train needs a gradient.
-    for (unit, Kept { input, made }) in kept.into_iter().enumerate().skip(lowest).rev() {
-        model.enter(unit, unit.checked_sub(1).filter(|below| *below >= lowest))?;
-        let made = match made {
-            Some(made) => made,
-            None => walk.run(unit, input.as_ref(), false)?.0,
-        };
-        let input = input.filter(|_| unit > lowest);
-        let (input_grad, grads) =
-            walk.back(unit, input.as_ref(), made, &output_grad).with_context(|| {
-                format!("the backward pass of unit `{}`", model.units[unit].spec.name)
-            })?;
-        if unit != matrix {
-            gradients.open(unit)?;
-        }
-        gradients.add(unit, &grads);
-        gradients.close(unit)?;
-        if let Some(input_grad) = input_grad {
-            output_grad = input_grad;
-        }
-    }
-    Ok(from_head.loss * batch.scale)
+    Ok(from_head)
 }
 
 /// Does nothing, in the company of ranks that run a micro-batch: every rank must make the same calls in the same order.
@@ -137,37 +207,39 @@ pub fn idle_forward(model: &Model) -> Result<()> {
     (0..=head).try_for_each(|unit| model.enter(unit, (unit < head).then_some(unit + 1)))
 }
 
-/// What goes through the last block, without gradients: what the loss of an evaluation is computed from.
+/// What goes through this rank's blocks, without gradients: after the last, what the loss of an evaluation is computed from.
+/// `input` is what came out of the units before them.
 ///
 /// # Shapes
-/// -> `x_btd`, or `x_md`, of the places that this rank keeps
-pub fn forward(model: &Model, batch: &MicroBatch) -> Result<Tensor> {
+/// `x_btd`, or `x_md` of the places that this rank keeps -> the same
+pub fn forward(model: &Model, batch: &MicroBatch, input: Option<Tensor>) -> Result<Tensor> {
     let _no_grad = tch::no_grad_guard();
-    let rope = model.rope_of(batch);
-    let walk = Walk::new(model, batch, &rope, None);
-    let head = model.n_layers() + 1;
-    let mut x_btd = None;
-    for unit in 0..head {
+    let walk = Walk::new(model, batch, None);
+    let mut x_btd = input;
+    for unit in model.stage_without_head() {
         model.enter(unit, Some(unit + 1))?;
         x_btd = walk.run(unit, x_btd.as_ref(), true)?.1;
     }
-    model.enter(head, None)?;
-    x_btd.context("a model has an embedding")
+    if model.has_head() {
+        model.enter_head(None)?;
+    }
+    x_btd.context("a unit gives an output")
 }
 
 /// A micro-batch on its way through the units.
 struct Walk<'a> {
     model: &'a Model,
     batch: &'a MicroBatch,
-    rope: &'a Rope,
+    rope: Rc<Rope>,
     noise: Option<Noise>,
     /// If matrices are shared by several ranks.
     split: Option<Split<'a>>,
 }
 
 impl<'a> Walk<'a> {
-    fn new(model: &'a Model, batch: &'a MicroBatch, rope: &'a Rope, noise: Option<Noise>) -> Self {
-        let split = || Split::new(model, batch, rope, noise);
+    fn new(model: &'a Model, batch: &'a MicroBatch, noise: Option<Noise>) -> Self {
+        let rope = Rc::new(model.rope_of(batch));
+        let split = || Split::new(model, batch, Rc::clone(&rope), noise);
         let split = model.mesh().cuts_matrices().then(split);
         Self { model, batch, rope, noise, split }
     }

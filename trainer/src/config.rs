@@ -132,6 +132,7 @@ impl Config {
             ("batch.sequence_length", sequence_length),
             ("loss.chunk_tokens", self.loss.chunk_tokens.unwrap_or(1)),
             ("checkpoint.keep", self.checkpoint.keep),
+            ("parallel.pipeline", self.parallel.pipeline),
             ("parallel.tensor", self.parallel.tensor),
         ] {
             positive(key, value as u64)?;
@@ -174,7 +175,21 @@ impl Config {
         self.check_loss()?;
         self.check_noise()?;
         self.check_lora()?;
+        self.check_parallel()?;
         self.check_optimizer()
+    }
+
+    fn check_parallel(&self) -> Result<()> {
+        let ParallelConfig { pipeline, zero, .. } = self.parallel;
+        if pipeline > 1 && zero.shards_gradients() {
+            bail_input!(
+                "`parallel.zero` is {}, and with `parallel.pipeline`, {pipeline}, it can be 0 or 1: what ranks send at 2 and 3 \
+                 for every micro-batch would hold up all stages every time\n\
+                 hint: set `parallel.zero` to 1; a stage has a part of weights and gradients as it is",
+                u8::from(zero)
+            );
+        }
+        Ok(())
     }
 
     fn check_data(&self) -> Result<()> {
@@ -407,6 +422,12 @@ optimizer: {lr: 1.0e-3}
             &expect![
                 "run.yaml: `optimizer.min_lr` is 0.1, expected between 0 and `optimizer.lr`, 0.001"
             ],
+        );
+        check(
+            &["parallel.zero=3", "parallel.pipeline=2"],
+            &expect![[r#"
+                run.yaml: `parallel.zero` is 3, and with `parallel.pipeline`, 2, it can be 0 or 1: what ranks send at 2 and 3 for every micro-batch would hold up all stages every time
+                hint: set `parallel.zero` to 1; a stage has a part of weights and gradients as it is"#]],
         );
         check(
             &["evaluate.every=10"],

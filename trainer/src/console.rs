@@ -59,10 +59,19 @@ pub(crate) fn run(run: &Run) -> String {
         Precision::Fp64 => "fp64",
     };
     let zero = u8::from(run.model.zero());
-    let ranks = match (run.ranks.size(), run.model.mesh().tensor.size()) {
+    let mesh = run.model.mesh();
+    let stages = match mesh.stages.size() {
+        1 => String::new(),
+        stages => format!(", {stages} stages"),
+    };
+    let matrix = match mesh.tensor.size() {
+        1 => String::new(),
+        tensor => format!(", {tensor} a matrix"),
+    };
+    let ranks = match (run.ranks.size(), stages + &matrix) {
         (1, _) => String::new(),
-        (size, 1) => format!(", {size} ranks at ZeRO {zero}"),
-        (size, tensor) => format!(", {size} ranks, {tensor} a matrix, at ZeRO {zero}"),
+        (size, how) if how.is_empty() => format!(", {size} ranks at ZeRO {zero}"),
+        (size, how) => format!(", {size} ranks{how}, at ZeRO {zero}"),
     };
     format!(
         "training {parameters} parameters on {device} in {precision}: {} steps of {} documents, {} at a time{ranks}",

@@ -52,6 +52,18 @@ pub enum Fault {
     RowsWithoutToken,
     /// Of places that cannot be shared evenly, the last go lost.
     PlacesLost,
+    /// Of several micro-batches under way in a stage, the one that went last comes back first.
+    LatestComesBack,
+    /// What goes back to another stage is divided by the number of stages.
+    ScaledByStages,
+    /// A tied matrix's gradient is not added up over the stages that have the embedding and the head.
+    TiedNotSummed,
+    /// The gradient's norm counts a tied matrix on both of these stages.
+    TiedCounted,
+    /// And both of them write it.
+    TiedWrittenTwice,
+    /// What stages found in an evaluation is not brought together.
+    OwnEvaluation,
 }
 
 static PLANTED: AtomicU8 = AtomicU8::new(0);

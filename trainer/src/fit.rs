@@ -8,7 +8,7 @@ use shards::hash::FileHash;
 use shards::manifest::Manifest;
 use tch::Device;
 
-use crate::config::Config;
+use crate::config::{Config, ParallelConfig};
 use crate::llama_config::LlamaConfig;
 use crate::origin;
 use crate::ranks::Ranks;
@@ -99,6 +99,19 @@ pub(crate) fn check_tensor(config: &Config, base: &LlamaConfig) -> Result<()> {
         );
     }
     Ok(())
+}
+
+/// Every stage of a pipeline has a block.
+pub(crate) fn check_pipeline(config: &Config, base: &LlamaConfig) -> Result<()> {
+    let (stages, blocks) = (config.parallel.pipeline, base.num_hidden_layers);
+    if i64::try_from(stages).is_ok_and(|stages| stages <= blocks) {
+        return Ok(());
+    }
+    bail_input!(
+        "`parallel.pipeline` is {stages}, but `{}` has {blocks} blocks (`num_hidden_layers`), and a stage without one has \
+         nothing to do\nhint: set `parallel.pipeline` to {blocks} or less",
+        config.model.base.display()
+    )
 }
 
 /// What the shards' manifests say of their tokens.
@@ -214,21 +227,30 @@ fn check_files(prefix: &Path, manifest: &Manifest, shards: &[FileHash]) -> Resul
 /// What ranks and configuration can have against each other.
 pub(crate) fn check_ranks(ranks: &Ranks, config: &Config) -> Result<()> {
     let (size, micro_batches) = (ranks.size(), config.micro_batches());
-    let tensor = config.parallel.tensor;
-    if !size.is_multiple_of(tensor) {
+    let ParallelConfig { pipeline, tensor, .. } = config.parallel;
+    let together = pipeline * tensor;
+    if !size.is_multiple_of(together) {
+        let (keys, product) = match (pipeline, tensor) {
+            (1, _) => ("`parallel.tensor`", format!("{tensor}")),
+            (_, 1) => ("`parallel.pipeline`", format!("{pipeline}")),
+            _ => (
+                "`parallel.pipeline` times `parallel.tensor`",
+                format!("{pipeline} times {tensor}"),
+            ),
+        };
         let hint = match size {
-            1 => format!("start so many with `trainer launch --nproc {tensor} -- train ...`"),
-            _ => format!("start a multiple of {tensor} ranks, or lower `parallel.tensor`"),
+            1 => format!("start so many with `trainer launch --nproc {together} -- train ...`"),
+            _ => format!("start a multiple of {together} ranks, or lower {keys}"),
         };
         bail_input!(
-            "`parallel.tensor` is {tensor}, which does not divide the number of ranks, {size}\nhint: {hint}"
+            "{keys} is {product}, which does not divide the number of ranks, {size}\nhint: {hint}"
         );
     }
-    let takes_turns = size / tensor;
+    let takes_turns = size / together;
     if takes_turns > micro_batches {
-        let what = match tensor {
+        let what = match together {
             1 => format!("{size} ranks"),
-            _ => format!("{takes_turns} groups of {tensor} ranks"),
+            _ => format!("{takes_turns} groups of {together} ranks"),
         };
         bail_input!(
             "there are {what}, but an update has {micro_batches} micro-batches (`batch.global` {} by \

@@ -6,7 +6,7 @@
 //! buffers. At `zero: 0` the parts are brought together again, so that it gives the same bits as `1` does.
 //!
 //! These ranks are those of a data group. What the ranks of a tensor group add to the gradient of something of which each
-//! has a copy is added up last, once an update.
+//! has a copy is added up last, once an update; and so is what two stages of a pipeline have of a tied matrix.
 
 use std::rc::Rc;
 
@@ -33,6 +33,8 @@ pub struct Gradients {
     wire: Wire,
     units: Vec<OfUnit>,
     slots: Vec<Slot>,
+    /// The unit that the first stage and the last both have, if there is one.
+    at_both_ends: Option<usize>,
     /// Whether this is the last micro-batch of an update.
     last: bool,
 }
@@ -47,6 +49,8 @@ struct OfUnit {
     part: Tensor,
     /// Of that part, what belongs to parameters, a piece each: padding is none.
     pieces: Vec<(Share, Tensor)>,
+    /// Whether it is another stage that counts it in the norm.
+    counted_elsewhere: bool,
 }
 
 /// A buffer for a whole unit.
@@ -73,7 +77,8 @@ impl Gradients {
         for size in largest {
             slots.push(Slot { whole: Tensor::zeros([size], options), pending: None });
         }
-        for (unit, &slot) in model.units.iter().zip(&slot_of) {
+        let stage = model.stage();
+        for (number, (unit, &slot)) in model.units.iter().zip(&slot_of).enumerate() {
             let whole = slots[slot].whole.narrow(0, 0, unit.padded());
             let range = ranks.part(unit.padded());
             let length = range.end - range.start;
@@ -89,9 +94,12 @@ impl Gradients {
             if planted(Fault::PaddingCounted) {
                 pieces = vec![(Share::Rows, part.shallow_clone())];
             }
-            units.push(OfUnit { slot, views: unit.spec.views(&whole), part, pieces });
+            let counted_elsewhere = !stage.contains(&number) && !planted(Fault::TiedCounted);
+            let views = unit.spec.views(&whole);
+            units.push(OfUnit { slot, views, part, pieces, counted_elsewhere });
         }
-        Self { mesh, ranks, zero, wire: Wire::Fp32, units, slots, last: true }
+        let at_both_ends = model.at_both_ends();
+        Self { mesh, ranks, zero, wire: Wire::Fp32, units, slots, at_both_ends, last: true }
     }
 
     /// In which kind of number they travel between ranks.
@@ -174,7 +182,11 @@ impl Gradients {
     /// Waits for all sums over ranks: from now on this rank's parts are whole.
     pub fn finish(&mut self) -> Result<()> {
         self.settle_all()?;
-        self.sum_copies()
+        self.sum_copies()?;
+        match self.at_both_ends.filter(|_| !planted(Fault::TiedNotSummed)) {
+            Some(unit) => self.mesh.sum_of_ends(&mut self.units[unit].part),
+            None => Ok(()),
+        }
     }
 
     fn settle_all(&mut self) -> Result<()> {
@@ -226,7 +238,8 @@ impl Gradients {
     /// and 1e-4 over 4e6. So it gets stretches of at most `NORM_STRETCH` numbers, and their norms are put together in
     /// fp64. On a GPU sums are trees, and many stretches would cost more than they bring.
     pub fn square(&self) -> Result<f64> {
-        let pieces = self.units.iter().flat_map(|unit| &unit.pieces);
+        let units = self.units.iter().filter(|unit| !unit.counted_elsewhere);
+        let pieces = units.flat_map(|unit| &unit.pieces);
         let leads = self.mesh.tensor.leads();
         let counted = |share: Share| match share.is_copy() {
             true => leads || planted(Fault::CopiesCounted),

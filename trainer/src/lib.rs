@@ -42,6 +42,7 @@ pub mod streamed; // a model on disk -> logits, one block in memory at a time
 pub mod loss; // hidden states -> cross-entropy and its gradients, a chunk of logits at a time
 pub mod gradients; // gradients of micro-batches -> their sum, over ranks too
 pub mod backward; // a micro-batch -> gradients, unit by unit
+pub mod pipeline; // the micro-batches of an update -> gradients, through ranks that have some units each
 pub mod schedule; // update -> learning rate
 pub mod snapshot; // buffers that training goes on with -> what they held at one moment
 pub mod optimizer; // gradients -> new parameters

@@ -4,11 +4,14 @@
 //! holds is an estimate, and an upper one: as if every row were as long as it may be and everything in it were learned.
 //! It follows what autograd keeps of each operation of [`crate::model`].
 
+use std::ops::Range;
+
 use crate::config::{Config, LoraConfig, Precision, Zero};
 use crate::llama_config::LlamaConfig;
 use crate::params::lora::Split;
+use crate::ranks::stage;
 use crate::slots::slots;
-use crate::units::{Share, UnitSpec, unit_specs};
+use crate::units::{Share, UnitSpec, of_stage, unit_specs};
 
 /// Bytes that a rank takes.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -30,12 +33,26 @@ pub struct Memory {
 }
 
 impl Memory {
-    /// Of a rank, one of so many, of which `parallel.tensor` share each matrix; the head's logits are made for `chunk_tokens` at a time.
+    /// Of a rank, one of so many, of which `parallel.tensor` share each matrix; of the stage that takes most, if there are
+    /// several. The head's logits are made for `chunk_tokens` at a time.
     pub fn of(config: &Config, model: &LlamaConfig, ranks: i64, chunk_tokens: i64) -> Self {
-        let units = units(config, model);
-        let ranks = ranks / tensor(config);
+        let stages = 0..config.parallel.pipeline;
+        let of_each = stages.map(|it| Self::of_stage(it, config, model, ranks, chunk_tokens));
+        of_each.max_by_key(Self::total).unwrap_or_default()
+    }
+
+    /// The same, of a rank of this stage.
+    pub fn of_stage(
+        stage: usize,
+        config: &Config,
+        model: &LlamaConfig,
+        ranks: i64,
+        chunk_tokens: i64,
+    ) -> Self {
+        let units = units(stage, config, model);
+        let ranks = ranks / tensor(config) / pipeline(config);
         let mut memory = State::of(config, model, ranks, &units).memory();
-        let pass = Pass::of(config, model, ranks, &units);
+        let pass = Pass::of(stage, config, model, ranks, &units);
         let (activations, working) = pass.peak(config, model, chunk_tokens);
         memory.activations = bytes(activations);
         memory.working = bytes(working);
@@ -58,13 +75,18 @@ fn tensor(config: &Config) -> i64 {
     i64::try_from(config.parallel.tensor).unwrap_or(i64::MAX)
 }
 
+/// How many stages there are.
+fn pipeline(config: &Config) -> i64 {
+    i64::try_from(config.parallel.pipeline).unwrap_or(i64::MAX)
+}
+
 /// How many ranks share the places of a sequence where those are independent.
 fn sequence(config: &Config) -> i64 {
     if config.parallel.sequence { tensor(config) } else { 1 }
 }
 
-/// What a rank holds of each unit.
-fn units(config: &Config, model: &LlamaConfig) -> Vec<Split> {
+/// What a rank of a stage holds of each unit.
+fn units(number: usize, config: &Config, model: &LlamaConfig) -> Vec<Split> {
     let held = |mut unit: UnitSpec| {
         for param in &mut unit.params {
             match param.share {
@@ -73,9 +95,12 @@ fn units(config: &Config, model: &LlamaConfig) -> Vec<Split> {
                 Share::Copy | Share::Summand => {}
             }
         }
-        Split::of(unit, config.lora.as_ref())
+        unit
     };
-    unit_specs(model).into_iter().map(held).collect()
+    let units: Vec<UnitSpec> = unit_specs(model).into_iter().map(held).collect();
+    let stage = stage(number, config.parallel.pipeline, units.len());
+    let units = of_stage(units, &stage, model.tie_word_embeddings);
+    units.into_iter().map(|unit| Split::of(unit, config.lora.as_ref())).collect()
 }
 
 fn bytes(numbers: i64) -> u64 {
@@ -165,39 +190,58 @@ struct Pass {
     block_gradients: i64,
     /// Whether weights are gathered for each use, so that every unit runs again.
     again: bool,
+    /// The units that are blocks of this rank's stage, and whether it has the head.
+    blocks: Range<usize>,
+    has_head: bool,
+    /// How many micro-batches are under way in a stage of several.
+    underway: i64,
 }
 
 impl Pass {
-    fn of(config: &Config, model: &LlamaConfig, ranks: i64, units: &[Split]) -> Self {
+    fn of(
+        number: usize,
+        config: &Config,
+        model: &LlamaConfig,
+        ranks: i64,
+        units: &[Split],
+    ) -> Self {
         let (compute, _) = widths(config);
+        let (stages, head) = (config.parallel.pipeline, units.len() - 1);
+        let stage = stage(number, stages, units.len());
+        let taken = config.micro_batches().div_ceil(usize::try_from(ranks).unwrap_or(1).max(1));
+        let underway = if stages > 1 { taken.min(stages - number) } else { 1 };
         let micro = i64::try_from(config.batch.micro).unwrap_or(i64::MAX);
         let length = i64::try_from(config.batch.sequence_length).unwrap_or(i64::MAX);
         let held = |it: &Split| it.trained.params.iter().map(|it| it.held.numel()).sum::<i64>();
-        let block = compute * units.get(1).map_or(0, held);
+        let block = compute * units[1..head].iter().map(held).max().unwrap_or(0);
         Self {
             tokens: micro.saturating_mul(length),
             compute,
             block: kept_of_a_block(config, model),
             block_gradients: block,
             again: ranks > 1 && config.parallel.zero.shards_weights(),
+            blocks: stage.start.max(1)..stage.end.min(head),
+            has_head: stage.contains(&head),
+            underway: i64::try_from(underway).unwrap_or(i64::MAX),
         }
     }
 
     /// The bytes that units keep, and those that come to it, where both together are most.
     fn peak(&self, config: &Config, model: &LlamaConfig, chunk_tokens: i64) -> (i64, i64) {
-        let &Self { tokens, compute, block, block_gradients, again } = self;
+        let Self { blocks, has_head, .. } = self;
+        let &Self { tokens, compute, block, block_gradients, again, underway, .. } = self;
         let (hidden, inner) = (model.hidden_size, model.intermediate_size / tensor(config));
-        let layers = usize::try_from(model.num_hidden_layers).unwrap_or(0);
         let x = tokens * hidden * compute / sequence(config);
         let kept = |unit: usize| {
             let runs_again = again || config.recompute.again(unit);
             x + if runs_again { 0 } else { tokens * block }
         };
         // Inputs and what else is kept of the blocks up to this one, and the last block's output.
-        let up_to = |unit: usize| (1..=unit).map(kept).sum::<i64>() + x;
+        let up_to = |unit: usize| (blocks.start..=unit).map(kept).sum::<i64>() + x;
         let chunk = tokens.min(chunk_tokens);
-        let mut most = (up_to(layers), self.head(config, model, chunk));
-        for unit in 1..=layers {
+        let all = up_to(blocks.end - 1);
+        let mut most = (all, if *has_head { self.head(config, model, chunk) } else { 0 });
+        for unit in blocks.clone() {
             // The MLP's gradients while the block still holds everything, or all gradients of its weights at the end.
             let begins =
                 2 * tokens * inner * compute + block_gradients.min(hidden * inner * compute);
@@ -207,7 +251,9 @@ impl Pass {
                 most = (up_to(unit), working);
             }
         }
-        most
+        // The other micro-batches that are under way, and what comes from one neighbour and goes to another.
+        let between = if config.parallel.pipeline > 1 { 2 * x } else { 0 };
+        (most.0 + (underway - 1) * all, most.1 + between)
     }
 
     /// The head's part: hidden states through the final norm, logits of a chunk, and their gradients.

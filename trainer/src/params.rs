@@ -11,7 +11,8 @@
 //! With `bf16` compute a second flat buffer of that kind follows the master ([`Model::refresh`]). The model reads the
 //! *leaves*: one view per parameter into the compute buffer, each the leaf of its own autograd graph.
 //!
-//! With `tensor: 2` or more, all of this is about what a rank holds of each matrix, and about those that hold the same.
+//! With `tensor: 2` or more, all of this is about what a rank holds of each matrix, and about those that hold the same. With
+//! `pipeline: 2` or more, a rank has the units of its stage: of the others it knows the names, and their buffers are empty.
 
 pub mod lora;
 
@@ -28,7 +29,7 @@ use crate::llama_config::LlamaConfig;
 use crate::params::lora::{Place, Split};
 use crate::ranks::{Mesh, Ranks};
 use crate::slots::{in_slots, slots};
-use crate::units::{ParamSpec, Piece, Share, UnitSpec, unit_specs};
+use crate::units::{ParamSpec, Piece, Share, UnitSpec, of_stage, unit_specs};
 
 /// One unit's parameters.
 #[derive(Debug)]
@@ -219,7 +220,10 @@ impl Model {
         mesh: &Mesh,
         zero: Zero,
     ) -> Self {
-        let specs = unit_specs(&config).into_iter().map(|spec| spec.of_rank(mesh));
+        let specs: Vec<UnitSpec> =
+            unit_specs(&config).into_iter().map(|spec| spec.of_rank(mesh)).collect();
+        let stage = mesh.stage(specs.len());
+        let specs = of_stage(specs, &stage, config.tie_word_embeddings).into_iter();
         let splits: Vec<Split> = specs.map(|unit| Split::of(unit, lora)).collect();
         let ranks = &mesh.data;
         let zero = if ranks.size() == 1 { Zero::Nothing } else { zero };
@@ -295,6 +299,33 @@ impl Model {
         &self.mesh
     }
 
+    /// The units of this rank's stage of a pipeline; without one, all of them.
+    pub fn stage(&self) -> Range<usize> {
+        self.mesh.stage(self.units.len())
+    }
+
+    /// The same without the head.
+    pub(crate) fn stage_without_head(&self) -> Range<usize> {
+        let stage = self.stage();
+        stage.start..stage.end.min(self.units.len() - 1)
+    }
+
+    /// Whether the head is in this rank's stage.
+    pub fn has_head(&self) -> bool {
+        self.stage().end == self.units.len()
+    }
+
+    /// The unit that two stages have and train, the first and the last: the embedding, if the head's matrix is tied to it.
+    pub fn at_both_ends(&self) -> Option<usize> {
+        let tied = self.config.tie_word_embeddings && self.mesh.is_pipeline();
+        (tied && !self.units[0].leaves.is_empty()).then_some(0)
+    }
+
+    /// The kind of number that the model computes in.
+    pub(crate) fn kind(&self) -> Kind {
+        self.compute
+    }
+
     /// Which parts of the state are sharded over them; nothing if there is one rank.
     pub fn zero(&self) -> Zero {
         self.zero
@@ -312,6 +343,12 @@ impl Model {
             gather.wait(unit)?;
         }
         next.map_or(Ok(()), |next| self.start(next))
+    }
+
+    /// The same for the head, and the unit that has its matrix.
+    pub(crate) fn enter_head(&self, next: Option<usize>) -> Result<()> {
+        self.enter(self.head_unit(), None)?;
+        self.enter(self.units.len() - 1, next)
     }
 
     fn start(&self, number: usize) -> Result<()> {
@@ -355,6 +392,8 @@ impl Model {
     /// Each parameter of a unit, whole: what this rank has in `flat`, a buffer laid out as the master is, brought together
     /// with what the others have. All ranks must come here.
     pub fn whole(&self, unit: usize, flat: &Tensor) -> Result<Vec<Tensor>> {
+        let from = self.mesh.stage_of(unit, self.units.len());
+        let has = from == self.mesh.stages.rank();
         let unit = &self.units[unit];
         let mut whole = flat.copy();
         if !unit.is_whole() {
@@ -368,7 +407,19 @@ impl Model {
             Share::Columns => Ok(Tensor::cat(&self.mesh.tensor.each(&held)?, 1)),
             Share::Copy | Share::Summand => Ok(held),
         };
-        unit.spec.params.iter().zip(unit.spec.views(&whole)).map(join).collect()
+        let params = unit.spec.params.iter();
+        if !self.mesh.is_pipeline() {
+            return params.zip(unit.spec.views(&whole)).map(join).collect();
+        }
+        // Those who have it bring it together, and tell the other stages.
+        let told = |(spec, held): (&ParamSpec, Tensor)| {
+            let whole = match has {
+                true => join((spec, held))?.contiguous(),
+                false => Tensor::zeros(&spec.shape, (flat.kind(), flat.device())),
+            };
+            self.mesh.stages.spread(whole, from)
+        };
+        params.zip(unit.spec.views(&whole)).map(told).collect()
     }
 }
 

@@ -10,7 +10,8 @@ use shards::reader::PairReader;
 use tch::Device;
 
 use crate::config::{
-    Config, DeviceChoice, LoraConfig, Precision, Recompute, TargetModule, TooLongRule, Zero,
+    Config, DeviceChoice, LoraConfig, ParallelConfig, Precision, Recompute, TargetModule,
+    TooLongRule, Zero,
 };
 use crate::documents;
 use crate::fit;
@@ -98,10 +99,12 @@ struct Work {
 pub fn plan(config: &Config, options: &Options) -> Result<String> {
     let (model, mut remarks) = shape(config, options)?;
     fit::check_tensor(config, &model)?;
-    if !(options.ranks as usize).is_multiple_of(config.parallel.tensor) {
+    fit::check_pipeline(config, &model)?;
+    let ParallelConfig { pipeline, tensor, .. } = config.parallel;
+    if !(options.ranks as usize).is_multiple_of(pipeline * tensor) {
         bail_input!(
-            "`parallel.tensor` is {}, which does not divide `--ranks`, {}\nhint: plan with a multiple of it",
-            config.parallel.tensor,
+            "`parallel.pipeline` times `parallel.tensor` is {pipeline} times {tensor}, which does not divide `--ranks`, {}\n\
+             hint: plan with a multiple of it",
             options.ranks
         );
     }
@@ -248,8 +251,16 @@ fn describe_work(config: &Config, model: &LlamaConfig, options: &Options, work: 
         Recompute::All => 1.0,
         Recompute::Every(n) => 1.0 / f64::from(n.get()),
     };
+    let waited = bubble(config, options.ranks);
+    if waited > 0.0 {
+        let share = 100.0 * waited / (1.0 + waited);
+        text += &format!(
+            "{} stages wait for each other {share:.1} % of the time\n",
+            config.parallel.pipeline
+        );
+    }
     let times = Gpu::ALL.map(|gpu| {
-        let seconds = all * (1.0 + again / 3.0)
+        let seconds = all * (1.0 + again / 3.0) * (1.0 + waited)
             / (gpu.peak() * options.utilisation * f64::from(options.ranks));
         format!("{} on {}", duration(seconds), gpu.name())
     });
@@ -260,6 +271,12 @@ fn describe_work(config: &Config, model: &LlamaConfig, options: &Options, work: 
         times.join(", ")
     );
     text
+}
+
+/// What part of the time in which all micro-batches are computed stages wait besides: `(p - 1) / m` with 1F1B.
+fn bubble(config: &Config, ranks: u32) -> f64 {
+    let m = config.micro_batches().div_ceil(data_ranks(config, ranks).max(1));
+    (config.parallel.pipeline - 1) as f64 / m.max(1) as f64
 }
 
 fn duration(seconds: f64) -> String {
@@ -279,7 +296,7 @@ fn memory(config: &Config, model: &LlamaConfig, ranks: i64) -> Memory {
 
 /// The ranks that see different documents.
 fn data_ranks(config: &Config, ranks: u32) -> usize {
-    ranks as usize / config.parallel.tensor
+    ranks as usize / config.parallel.tensor / config.parallel.pipeline
 }
 
 fn gib(bytes: u64) -> f64 {
@@ -293,7 +310,12 @@ fn describe_memory(config: &Config, memory: &Memory, ranks: u32) -> String {
         1 => String::new(),
         tensor => format!(" and tensor parallelism {tensor}"),
     };
-    let mut text = format!("memory of each of {ranks} ranks at ZeRO {zero}{tensor}, in GiB:\n");
+    let stages = match config.parallel.pipeline {
+        1 => String::new(),
+        stages => format!(", of the one of {stages} stages that takes most"),
+    };
+    let mut text =
+        format!("memory of each of {ranks} ranks at ZeRO {zero}{tensor}{stages}, in GiB:\n");
     if ranks == 1 {
         text = "memory, in GiB:\n".to_string();
     }
@@ -349,7 +371,9 @@ fn fit(config: &Config, model: &LlamaConfig, ranks: u32, available: f64) -> Stri
     if try_it(&changed, ranks, "`recompute: all`".into(), &mut text) {
         return text;
     }
-    if data_ranks(config, ranks) > 1 {
+    // With stages it is 0 or 1.
+    let stages = config.parallel.pipeline;
+    if data_ranks(config, ranks) > 1 && stages == 1 {
         for zero in [Zero::Gradients, Zero::Weights] {
             if zero > config.parallel.zero {
                 changed.parallel.zero = zero;
@@ -367,19 +391,22 @@ fn fit(config: &Config, model: &LlamaConfig, ranks: u32, available: f64) -> Stri
         }
     }
     let mut sharded = changed.clone();
-    sharded.parallel.zero = Zero::Weights;
+    sharded.parallel.zero = if stages == 1 { Zero::Weights } else { Zero::State };
     // A rank without a micro-batch has nothing to do.
     let tensor = config.parallel.tensor;
-    let most = u32::try_from(sharded.micro_batches() * tensor).unwrap_or(u32::MAX);
+    let together = stages * tensor;
+    let most = u32::try_from(sharded.micro_batches() * together).unwrap_or(u32::MAX);
     let more = std::iter::successors(Some(ranks.next_power_of_two() * 2), |it| it.checked_mul(2));
     let more = more.take_while(|ranks| *ranks <= most);
-    let more = more.filter(|ranks| (*ranks as usize).is_multiple_of(tensor));
+    let more = more.filter(|ranks| (*ranks as usize).is_multiple_of(together));
     match more.map(|ranks| (ranks, needed(&sharded, ranks))).find(|(_, needs)| *needs <= usable) {
         Some((ranks, needs)) => {
+            let zero = u8::from(sharded.parallel.zero);
             text += &format!(
-                "  with all of that, `parallel.zero: 3` and {ranks} ranks: {needs:.1} GiB: fits\n"
+                "  with all of that, `parallel.zero: {zero}` and {ranks} ranks: {needs:.1} GiB: fits\n"
             );
         }
+        None if stages > 1 => text += "  no number of ranks makes it fit with so many stages\n",
         None => text += "  no number of ranks makes it fit\n",
     }
     if config.lora.is_none() && tensor == 1 {

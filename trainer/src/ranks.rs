@@ -8,9 +8,11 @@
 
 mod environment;
 mod mesh;
+mod stages;
 
 pub use environment::Place;
 pub use mesh::{Mesh, Summand};
+pub use stages::stage;
 
 use std::cell::Cell;
 use std::ops::Range;

@@ -16,7 +16,7 @@ use tch::{Device, Kind, Tensor};
 use crate::adapter;
 use crate::backward::{self, Pass};
 use crate::batch::{Batcher, Batching, Counts, MicroBatch};
-use crate::config::{Config, EvaluateConfig, LoraConfig, NewRows, Precision};
+use crate::config::{Config, EvaluateConfig, LoraConfig, NewRows, ParallelConfig, Precision};
 use crate::device;
 use crate::documents;
 use crate::evaluate::{Evaluation, evaluate};
@@ -31,6 +31,7 @@ use crate::new_rows;
 use crate::noise::Noise;
 use crate::optimizer::AdamW;
 use crate::params::{Model, lora};
+use crate::pipeline;
 use crate::ranks::{Mesh, Ranks};
 use crate::rows::Rows;
 use crate::schedule::Schedule;
@@ -79,7 +80,8 @@ impl Run {
     pub fn open_on(ranks: &Rc<Ranks>, config: Config) -> Result<Self> {
         let mut remarks = Vec::new();
         fit::check_ranks(ranks, &config)?;
-        let mesh = Mesh::of(ranks, config.parallel.tensor, config.parallel.sequence)?;
+        let ParallelConfig { pipeline, tensor, sequence, .. } = config.parallel;
+        let mesh = Mesh::staged(ranks, pipeline, tensor, sequence)?;
         let device = device::choose(config.device, &mut remarks)?;
         fit::check_device(ranks, device)?;
         if let Some(threads) = config.threads {
@@ -93,6 +95,7 @@ impl Run {
         fit::check_tied(&config, &base, n_stored)?;
         fit::check_new_rows(&config, n_stored, base.vocab_size)?;
         fit::check_tensor(&config, &base)?;
+        fit::check_pipeline(&config, &base)?;
         let fit = fit::check_manifests(&config, &base, &mut remarks)?;
         let learning = documents::learning(&config)?;
         let batching = Batching {
@@ -296,13 +299,19 @@ impl Run {
         let n_rounds = rounds.len();
         let teaches =
             |batch: &&MicroBatch| batch.counts.supervised > 0 || planted(Fault::DividedByZero);
-        for (round, ours) in rounds.enumerate() {
-            self.gradients.begin(round + 1 == n_rounds);
-            match ours.filter(teaches) {
-                Some(batch) => {
-                    loss += backward::micro_batch(&self.model, batch, pass, &mut self.gradients)?;
+        if self.model.mesh().is_pipeline() {
+            let ours: Vec<&MicroBatch> = rounds.flatten().filter(teaches).collect();
+            loss += pipeline::update(&self.model, &ours, pass, &mut self.gradients)?;
+        } else {
+            for (round, ours) in rounds.enumerate() {
+                self.gradients.begin(round + 1 == n_rounds);
+                match ours.filter(teaches) {
+                    Some(batch) => {
+                        loss +=
+                            backward::micro_batch(&self.model, batch, pass, &mut self.gradients)?;
+                    }
+                    None => backward::idle(&self.model, &mut self.gradients)?,
                 }
-                None => backward::idle(&self.model, &mut self.gradients)?,
             }
         }
         self.gradients.finish()?;

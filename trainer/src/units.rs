@@ -8,7 +8,8 @@
 //! in no norm.
 //!
 //! With `tensor: 2` or more, the ranks of a tensor group hold a stretch of rows or of columns of each matrix, and a copy of
-//! each norm ([`Share`]); what is said above is then about what a rank holds.
+//! each norm ([`Share`]); what is said above is then about what a rank holds. Of the units of another stage of a pipeline a
+//! rank holds nothing: an empty box.
 //!
 //! Names and shapes are Hugging Face's, letter for letter.
 
@@ -71,6 +72,12 @@ impl ParamSpec {
         Self { name: name.to_owned(), shape, share, held, decay }
     }
 
+    /// The same, where this rank holds nothing of it.
+    pub(crate) fn elsewhere(mut self) -> Self {
+        self.held.size.fill(0);
+        self
+    }
+
     /// How many numbers the parameter has; this rank may hold fewer.
     pub fn numel(&self) -> i64 {
         self.shape.iter().product()
@@ -120,6 +127,12 @@ impl UnitSpec {
             param.held.offset[dim] = rank * length;
             param.held.size[dim] = length;
         }
+        self
+    }
+
+    /// The same, where this rank holds nothing of it.
+    fn elsewhere(mut self) -> Self {
+        self.params = self.params.into_iter().map(ParamSpec::elsewhere).collect();
         self
     }
 
@@ -225,6 +238,17 @@ pub fn unit_specs(config: &LlamaConfig) -> Vec<UnitSpec> {
     let (name, size, _) = norm("model.norm");
     units.push(UnitSpec::new("head", own.as_slice(), &[(name, size, Share::Copy)]));
     units
+}
+
+/// All units, as a stage of a pipeline has them: of those of other stages it holds nothing, but the last stage holds a tied
+/// head's matrix, too, which is the embedding.
+pub(crate) fn of_stage(specs: Vec<UnitSpec>, stage: &Range<usize>, tied: bool) -> Vec<UnitSpec> {
+    let has_head = stage.end == specs.len();
+    let held = |(number, spec): (usize, UnitSpec)| {
+        let has = stage.contains(&number) || (tied && has_head && number == 0);
+        if has { spec } else { spec.elsewhere() }
+    };
+    specs.into_iter().enumerate().map(held).collect()
 }
 
 #[cfg(test)]

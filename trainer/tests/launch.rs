@@ -153,26 +153,31 @@ fn save_as_one_rank(run: &TinyRun, step: u64, from: &str, to: &str) {
     fs::copy(run.path(from).join("config.yaml"), run.path(to).join("config.yaml")).expect("copied");
 }
 
-#[test]
-fn ranks_that_share_matrices_save_resume_and_export_what_one_rank_does() {
+/// Four ranks in a layout, and two, give what one gives, go on from what they saved, and export it.
+#[track_caller]
+fn check_layout(layout: &str, words: &str) {
     let run = TinyRun::new(6, "precision: fp32\n");
     let micro = ["--set", "batch.micro=2"];
-    let mesh = [&micro[..], &["--set", "parallel.tensor=2"]].concat();
+    let mesh = [&micro[..], &["--set", layout]].concat();
     succeeds(&mut run.train("alone", &micro));
     let output = succeeds(&mut launch(&run, 4, &[], "whole", &mesh));
-    assert!(said(&output).contains("4 ranks, 2 a matrix, at ZeRO 1"), "{}", said(&output));
+    assert!(said(&output).contains(words), "{}", said(&output));
     let difference = off(&run, 6, "alone", "whole");
     assert!(difference < 1e-4, "{difference}");
 
-    // Stopped and resumed it is the same to the bit; and one rank goes on from it too.
-    let stop = [&mesh[..], &["--stop-after", "3"]].concat();
-    succeeds(&mut launch(&run, 4, &[], "parts", &stop));
+    // Stopped and resumed it is the same to the bit; and one rank goes on from it too, and they from one.
+    let stop = ["--stop-after", "3"];
+    succeeds(&mut launch(&run, 4, &[], "parts", &[&mesh[..], &stop].concat()));
     succeeds(&mut launch(&run, 4, &[], "parts", &mesh));
     check_same(&run, 6, "whole", "parts");
-    succeeds(&mut launch(&run, 2, &[], "moved", &stop));
+    succeeds(&mut launch(&run, 2, &[], "moved", &[&mesh[..], &stop].concat()));
     succeeds(&mut run.train("moved", &micro));
-    let difference = off(&run, 6, "alone", "moved");
-    assert!(difference < 1e-4, "{difference}");
+    succeeds(&mut run.train("back", &[&micro[..], &stop].concat()));
+    succeeds(&mut launch(&run, 4, &[], "back", &mesh));
+    for out in ["moved", "back"] {
+        let difference = off(&run, 6, "alone", out);
+        assert!(difference < 1e-4, "{out}: {difference}");
+    }
 
     // The same weights are exported as the same bytes, in however many pieces they lie.
     save_as_one_rank(&run, 6, "whole", "in one piece");
@@ -183,6 +188,57 @@ fn ranks_that_share_matrices_save_resume_and_export_what_one_rank_does() {
         ["model.safetensors", "config.json"].map(|name| run.bytes(format!("{out}/{name}")))
     });
     assert_eq!(exported[0], exported[1]);
+}
+
+#[test]
+fn ranks_that_share_matrices_save_resume_and_export_what_one_rank_does() {
+    check_layout("parallel.tensor=2", "4 ranks, 2 a matrix, at ZeRO 1");
+}
+
+#[test]
+fn the_stages_of_a_pipeline_save_resume_and_export_what_one_rank_does() {
+    check_layout("parallel.pipeline=2", "4 ranks, 2 stages, at ZeRO 1");
+}
+
+#[test]
+fn stages_evaluate_and_end_early_as_one_rank_does_and_all_of_them_together() {
+    // From the second evaluation on, nothing is better by ten.
+    let evaluate =
+        "evaluate: {every: 2, batches: 1, early_stopping: {patience: 2, min_delta: 10}}\n";
+    let run = TinyRun::new(20, evaluate);
+    let set = ["--set", "data.validation=shards/tiny-train", "--set", "batch.micro=2"];
+    succeeds(&mut run.train("alone", &set));
+    let mesh = [&set[..], &["--set", "parallel.pipeline=2"]].concat();
+    let text = said(&succeeds(&mut launch(&run, 4, &[], "stages", &mesh)));
+    assert!(text.contains("ended early, after step 6 of 20"), "{text}");
+    let losses = |out: &str| -> Vec<f64> {
+        let text = String::from_utf8(run.bytes(format!("{out}/metrics.jsonl"))).expect("text");
+        let lines = text.lines().map(|line| serde_json::from_str(line).expect("JSON"));
+        lines.map(|line: serde_json::Value| line["loss"].as_f64().expect("a loss")).collect()
+    };
+    let (alone, stages) = (losses("alone"), losses("stages"));
+    assert_eq!(alone.len(), stages.len());
+    for (alone, stages) in alone.iter().zip(&stages) {
+        assert!((alone / stages - 1.0).abs() < 1e-3, "{stages} is not {alone}");
+    }
+}
+
+#[test]
+fn a_stage_that_is_killed_ends_all_of_them_and_restarts_end_where_an_undisturbed_run_does() {
+    let run = TinyRun::new(30, "checkpoint: {every: 4}\n");
+    let stages = ["--set", "batch.micro=1", "--set", "parallel.pipeline=2"];
+    succeeds(&mut launch(&run, 2, &[], "whole", &stages));
+    for (rank, steps) in [(0, 7), (1, 11)] {
+        let out = format!("killed-{rank}");
+        let mut command = launch(&run, 2, &["--max-restarts", "1"], &out, &stages);
+        let mut launcher = command.stderr(Stdio::piped()).spawn().expect("it starts");
+        wait_for_steps(&run, &out, steps, &mut launcher);
+        assert!(kill("-KILL", &[ranks_of(&launcher)[rank]]));
+        let text = said(&ends(launcher));
+        assert!(text.contains(&format!("error: rank {rank} was killed by signal 9")), "{text}");
+        assert!(text.contains("all ranks are started again, 1 of 1 times"), "{text}");
+        check_same(&run, 30, "whole", &out);
+    }
 }
 
 #[test]

@@ -13,6 +13,12 @@ mod golden_run;
 #[cfg(debug_assertions)]
 #[path = "mesh/faults.rs"]
 mod faults;
+#[cfg(debug_assertions)]
+#[path = "golden_run/planted.rs"]
+mod planted;
+#[cfg(debug_assertions)]
+#[path = "golden_run/resumed.rs"]
+mod resumed;
 #[path = "mesh/vocabulary.rs"]
 mod vocabulary;
 

@@ -15,7 +15,7 @@ use golden_run::join;
 use serde_json::Value;
 use tch::{Device, Kind};
 use tiny_run::{TinyRun, fails, succeeds};
-use trainer::config::Config;
+use trainer::config::{Config, ParallelConfig};
 use trainer::gradients::Gradients;
 use trainer::init::Preset;
 use trainer::llama_config::LlamaConfig;
@@ -53,15 +53,17 @@ fn weights_gradients_and_moments_take_what_is_planned_at_every_stage_of_zero() {
     };
     let lora = "lora: {r: 64, modules_to_save: [lm_head]}\n";
     let of = |zero: u8| ["", lora].map(|it| format!("parallel: {{zero: {zero}}}\n{it}"));
-    let shared = "parallel: {tensor: 2}\n".to_string();
-    for layout in (0..=3).flat_map(of).chain([shared]) {
+    let shared = ["parallel: {tensor: 2}\n", "parallel: {pipeline: 2}\n"].map(String::from);
+    for layout in (0..=3).flat_map(of).chain(shared) {
         let lines = format!("precision: bf16\n{layout}");
         // Processes of its own: what an allocator keeps of an earlier model must not help a later one.
         ranks::run(2, |place| {
             let ranks = join(place);
             let config = config(&lines);
-            let planned = Memory::of(&config, &shape, 2, 64).state() as f64;
-            let mesh = Mesh::of(&ranks, config.parallel.tensor, true).expect("a mesh");
+            let ParallelConfig { pipeline, tensor, .. } = config.parallel;
+            let mesh = Mesh::staged(&ranks, pipeline, tensor, true).expect("a mesh");
+            let stage = mesh.stages.rank();
+            let planned = Memory::of_stage(stage, &config, &shape, 2, 64).state() as f64;
             let before = own_memory();
             let (lora, zero) = (config.lora.as_ref(), config.parallel.zero);
             let kind = Kind::BFloat16;
@@ -94,6 +96,29 @@ fn a_codellamas_state_is_what_the_usual_formulas_give() {
     check(Preset::Codellama13b, [218.2, 90.9, 50.9, 27.8]);
 }
 
+#[test]
+fn a_stage_has_its_units_and_keeps_what_is_under_way() {
+    let memory = |stage: usize, pipeline: usize| {
+        let lines = format!("precision: bf16\nparallel: {{pipeline: {pipeline}}}\n");
+        Memory::of_stage(stage, &config(&lines), &Preset::Codellama7b.shape(), 4, 64)
+    };
+    let whole = memory(0, 1);
+    let stages = [0, 1, 2, 3].map(|stage| memory(stage, 4));
+    // Nothing is there twice, and of 32 blocks each has 8: inner stages have nothing else.
+    let gradients: u64 = stages.iter().map(|it| it.gradients).sum();
+    assert_eq!(gradients, whole.gradients);
+    assert_eq!(stages[1].state(), stages[2].state());
+    assert!(stages[0].state() > stages[1].state() && stages[3].state() > stages[1].state());
+    // Of eight micro-batches, four are under way in the first stage, and one less in each after it.
+    let kept = stages.map(|it| it.activations);
+    let one = kept[2] / 2;
+    assert_eq!(kept[..3], [4 * one, 3 * one, 2 * one]);
+    // The most that a rank takes is what is planned.
+    let lines = "precision: bf16\nparallel: {pipeline: 4}\n";
+    let planned = Memory::of(&config(lines), &Preset::Codellama7b.shape(), 4, 64);
+    assert_eq!(planned.total(), stages.iter().map(Memory::total).max().expect("four"));
+}
+
 fn plan_of_13b(more: &[&str]) -> Command {
     let recipe = Path::new(env!("CARGO_MANIFEST_DIR"))
         .join("../configs/train/codellama-13b-oasst-sft-v10.yaml");
@@ -120,6 +145,12 @@ fn the_13b_recipe_is_planned_without_weights_data_or_gpu_and_what_to_change_is_s
         "in place of more ranks: ",
     ] {
         assert!(alone.contains(words), "`{words}` is not in:\n{alone}");
+    }
+    // The published run's layout.
+    let stages = ["--ranks", "8", "--set", "parallel={pipeline: 2, tensor: 4}", "--gpu", "h100"];
+    let published = said(&[&stages[..], &["--set", "recompute=all"]].concat());
+    for words in ["2 stages wait for each other ", "of the one of 2 stages", "it fits: "] {
+        assert!(published.contains(words), "`{words}` is not in:\n{published}");
     }
     let lora = said(&["--gpu", "h200", "--set", "lora={r: 16}", "--set", "recompute=all"]);
     assert!(lora.contains("it fits: "), "{lora}");

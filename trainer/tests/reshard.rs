@@ -21,9 +21,15 @@ use trainer::run::Run;
 use trainer::saver::Saver;
 use trainer::units::ParamSpec;
 
-/// So many ranks, of which so many share each matrix, at these stages of ZeRO.
-const WORLDS: [(usize, &[(usize, u8)]); 3] =
-    [(1, &[(1, 0)]), (2, &[(1, 0), (1, 3), (2, 0)]), (4, &[(1, 1), (2, 0), (2, 3)])];
+/// How many stages there are, how many ranks share each matrix, and the stage of ZeRO.
+type Layout = (usize, usize, u8);
+
+/// So many ranks, in these layouts.
+const WORLDS: [(usize, &[Layout]); 3] = [
+    (1, &[(1, 1, 0)]),
+    (2, &[(1, 1, 0), (1, 1, 3), (1, 2, 0), (2, 1, 0)]),
+    (4, &[(1, 1, 1), (1, 2, 3), (2, 1, 1), (2, 2, 0)]),
+];
 
 /// A place that all processes of a test know: the one that started them cleans it up.
 fn folder(test: &str) -> PathBuf {
@@ -45,9 +51,14 @@ fn config(folder: &Path, settings: &[&str]) -> Config {
     golden_run::config(&prefix, &path, lines, settings)
 }
 
-fn open(ranks: &Rc<Ranks>, folder: &Path, tensor: usize, zero: u8) -> Run {
-    let (tensor, zero) = (format!("parallel.tensor={tensor}"), format!("parallel.zero={zero}"));
-    Run::open_on(ranks, config(folder, &[&tensor, &zero])).expect("a sound run")
+fn open(ranks: &Rc<Ranks>, folder: &Path, (pipeline, tensor, zero): Layout) -> Run {
+    let layout = format!("parallel={{pipeline: {pipeline}, tensor: {tensor}, zero: {zero}}}");
+    Run::open_on(ranks, config(folder, &[&layout])).expect("a sound run")
+}
+
+/// Where a layout saves.
+fn saved(world: usize, (pipeline, tensor, zero): Layout) -> String {
+    format!("saved-{world}-{pipeline}-{tensor}-{zero}")
 }
 
 fn about(run: &Run) -> About {
@@ -83,7 +94,7 @@ fn state(run: &Run) -> BTreeMap<Stretch, Tensor> {
 fn check_state(run: &Run, path: &Path, what: &str) {
     let record = checkpoint::open(path).expect("whole");
     let stored = checkpoint::tensors(path, &record).expect("readable");
-    for unit in &run.model.units {
+    for unit in &run.model.units[run.model.stage()] {
         let pieces = unit.pieces(&unit.master);
         assert!(pieces.iter().any(|(_, values)| values.numel() > 0) || !unit.is_whole());
     }
@@ -104,9 +115,9 @@ fn every_layout_goes_on_from_the_checkpoint_of_every_other() {
     for (world, layouts) in WORLDS {
         ranks::run(world, |place| {
             let ranks = join(place);
-            for &(tensor, zero) in layouts {
-                let mut run = open(&ranks, &folder, tensor, zero);
-                let out = folder.join(format!("saved-{world}-{tensor}-{zero}"));
+            for &layout in layouts {
+                let mut run = open(&ranks, &folder, layout);
+                let out = folder.join(saved(world, layout));
                 let mut saver = Saver::open(&ranks, &out, 1, run.model.numel(), 0).expect("room");
                 for _ in 0..2 {
                     run.step().expect("a step");
@@ -125,33 +136,36 @@ fn every_layout_goes_on_from_the_checkpoint_of_every_other() {
         });
     }
     if std::env::var_os("TEST_RANK").is_none() {
-        let parts = |world, tensor, zero| {
-            let saved = checkpoint::path(&folder.join(format!("saved-{world}-{tensor}-{zero}")), 2);
+        let parts = |world, layout| {
+            let saved = checkpoint::path(&folder.join(saved(world, layout)), 2);
             fs::read_dir(saved).expect("a checkpoint").count()
         };
         // Three files a rank, `config.json` and `checkpoint.json`; at stage 0 too, ranks share the work.
         for (world, layouts) in WORLDS {
-            for &(tensor, zero) in layouts {
-                assert_eq!(parts(world, tensor, zero), 3 * world + 2);
+            for &layout in layouts {
+                assert_eq!(parts(world, layout), 3 * world + 2);
             }
         }
     }
-    let saved = || {
-        let named = |(world, layouts): (usize, &'static [(usize, u8)])| {
-            layouts.iter().map(move |(tensor, zero)| format!("saved-{world}-{tensor}-{zero}"))
+    let all_saved = || {
+        let named = |(world, layouts): (usize, &'static [Layout])| {
+            layouts.iter().map(move |layout| saved(world, *layout))
         };
         WORLDS.into_iter().flat_map(named)
     };
     for (world, layouts) in WORLDS {
         ranks::run(world, |place| {
             let ranks = join(place);
-            for saved in saved() {
+            for saved in all_saved() {
                 let out = folder.join(&saved);
                 let path = checkpoint::path(&out, 2);
                 let losses = fs::read_to_string(out.join("losses")).expect("written before");
-                for &(tensor, zero) in layouts {
-                    let what = format!("{world} ranks, tensor {tensor}, zero {zero}, from {saved}");
-                    let mut run = open(&ranks, &folder, tensor, zero);
+                for &layout in layouts {
+                    let (stages, tensor, zero) = layout;
+                    let what = format!(
+                        "{world} ranks, {stages} stages, tensor {tensor}, zero {zero}, from {saved}"
+                    );
+                    let mut run = open(&ranks, &folder, layout);
                     let record = checkpoint::open_on(&ranks, &path).expect("whole");
                     let Run { model, optimizer, .. } = &mut run;
                     let bytes = checkpoint::load(&path, &record, model, &mut optimizer.moments)
@@ -162,7 +176,7 @@ fn every_layout_goes_on_from_the_checkpoint_of_every_other() {
                     assert_eq!(bytes, 4 * ours, "{what}");
                     let read = ranks.counts(&[ours]).expect("all ranks come")[0];
                     // Those that see other documents have copies of everything without ZeRO, those that share matrices of norms.
-                    let of_all = if zero == 0 { world / tensor } else { 1 };
+                    let of_all = if zero == 0 { world / tensor / stages } else { 1 };
                     let times = |spec: &ParamSpec| {
                         let copies = if spec.share.is_copy() { tensor } else { 1 };
                         3 * spec.numel().cast_unsigned() * (copies * of_all) as u64
@@ -193,14 +207,14 @@ fn what_is_written_during_two_steps_is_what_there_was_before_them() {
     config(&folder, &[]);
     let ranks = Ranks::alone();
     let losses = |run: &mut Run| [run.step(), run.step()].map(|step| step.expect("a step").loss);
-    let mut undisturbed = open(&ranks, &folder, 1, 0);
+    let mut undisturbed = open(&ranks, &folder, (1, 1, 0));
     undisturbed.step().expect("a step");
     let expected_losses = losses(&mut undisturbed);
 
     let largest =
         3 * 4 * undisturbed.model.units.iter().map(|it| it.padded()).max().expect("units");
     for room in [0, largest.cast_unsigned(), u64::MAX] {
-        let mut run = open(&ranks, &folder, 1, 0);
+        let mut run = open(&ranks, &folder, (1, 1, 0));
         run.step().expect("a step");
         let (about, expected) = (about(&run), state(&run));
         let (layout, buffers) = part::share(&run.model, &run.optimizer.moments);
@@ -219,7 +233,7 @@ fn what_is_written_during_two_steps_is_what_there_was_before_them() {
         assert_eq!(held_up > Duration::from_millis(100), room != u64::MAX, "{held_up:?}");
         staged.commit(&target, about, vec![part]).expect("a checkpoint");
         let changed = state(&run);
-        let mut again = open(&ranks, &folder, 1, 0);
+        let mut again = open(&ranks, &folder, (1, 1, 0));
         let record = checkpoint::open(&target).expect("whole");
         let Run { model, optimizer, .. } = &mut again;
         checkpoint::load(&target, &record, model, &mut optimizer.moments).expect("read");

@@ -169,9 +169,13 @@ fn of_update(model: &Model, batches: &[MicroBatch], objective: Objective) -> (Ve
     let mut losses = vec![0.0; 24];
     let mut gradients = Gradients::zeros(model);
     for batch in batches {
-        let found =
-            loss::token_losses(model, &forward(model, batch).expect("a pass"), batch, objective)
-                .expect("losses");
+        let found = loss::token_losses(
+            model,
+            &forward(model, batch, None).expect("a pass"),
+            batch,
+            objective,
+        )
+        .expect("losses");
         let parts: Vec<i64> = batch
             .documents
             .iter()

@@ -58,11 +58,15 @@ pub fn share(model: &Model, moments: &[Moments]) -> (Layout, Vec<Buffers>) {
     let (part, parts) = (mesh.world.rank(), mesh.world.size());
     let mut layout = Layout { part, parts, units: Vec::new() };
     let mut buffers = Vec::new();
-    for (unit, moments) in model.units.iter().zip(moments) {
+    let stage = model.stage();
+    for (number, (unit, moments)) in model.units.iter().zip(moments).enumerate() {
         let range = mesh.data.part(unit.padded());
         let pieces = unit.spec.params.iter().zip(unit.spec.pieces(&range));
-        // Of what all ranks of a tensor group have, the first writes one.
-        let writes = |spec: &ParamSpec| mesh.tensor.leads() || !spec.share.is_copy();
+        // Of what all ranks of a tensor group have, the first writes one; of what two stages have, the one whose it is.
+        let writes = |spec: &ParamSpec| {
+            let ours = stage.contains(&number) || planted(Fault::TiedWrittenTwice);
+            ours && (mesh.tensor.leads() || !spec.share.is_copy())
+        };
         let pieces = pieces.filter(|(spec, piece)| !piece.in_param.is_empty() && writes(spec));
         let stretch = |(spec, piece): (&ParamSpec, Piece)| Stretch {
             name: spec.name.clone(),

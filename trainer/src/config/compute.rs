@@ -23,6 +23,8 @@ pub enum Precision {
 #[derive(Clone, Debug, PartialEq, Deserialize, Serialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct ParallelConfig {
+    /// Into how many stages the blocks are cut. A rank has the blocks of one, and micro-batches pass from stage to stage.
+    pub pipeline: usize,
     /// How many ranks share each matrix of the model; these see the same documents. The others have copies.
     pub tensor: usize,
     /// Whether ranks that share matrices also share the places of a sequence where those are independent: less memory for
@@ -41,6 +43,7 @@ pub struct ParallelConfig {
 impl Default for ParallelConfig {
     fn default() -> Self {
         Self {
+            pipeline: 1,
             tensor: 1,
             sequence: true,
             zero: Zero::default(),

@@ -7,6 +7,8 @@
 //! Autograd stays inside of what a rank computes alone, a [`Stretch`]. Between stretches stand the mesh's `gather` and
 //! `reduce`, each of which is the other's way back. Hidden states are `x_md`: a row for each place that this rank keeps.
 
+use std::rc::Rc;
+
 use anyhow::{Context as _, Result};
 use tch::Tensor;
 
@@ -22,7 +24,7 @@ use crate::ranks::Summand;
 pub(crate) struct Split<'a> {
     model: &'a Model,
     batch: &'a MicroBatch,
-    rope: &'a Rope,
+    rope: Rc<Rope>,
     noise: Option<Noise>,
     span: Span,
 }
@@ -76,7 +78,7 @@ impl<'a> Split<'a> {
     pub(crate) fn new(
         model: &'a Model,
         batch: &'a MicroBatch,
-        rope: &'a Rope,
+        rope: Rc<Rope>,
         noise: Option<Noise>,
     ) -> Self {
         let span = model.mesh().span(places(batch));
@@ -209,7 +211,7 @@ impl<'a> Split<'a> {
         let ranks = self.model.mesh().tensor.size();
         let shape = attention::Shape::of_one(&self.model.config, ranks);
         let x_btd = x_nd.view([b, t, -1]);
-        attention::attend(&x_btd, matrices, &shape, self.rope, context).view([b * t, -1])
+        attention::attend(&x_btd, matrices, &shape, &self.rope, context).view([b * t, -1])
     }
 
     fn dropped(&self, layer: usize, x_md: Tensor, site: Site) -> Tensor {
@@ -223,6 +225,18 @@ impl<'a> Split<'a> {
 }
 
 impl Model {
+    /// The sizes of the hidden states that this rank keeps of a micro-batch, between blocks.
+    ///
+    /// # Shapes
+    /// -> those of `x_btd`, or of `x_md`
+    pub(crate) fn hidden_size_of(&self, batch: &MicroBatch) -> Vec<i64> {
+        let hidden = self.config.hidden_size;
+        match self.mesh().cuts_matrices() {
+            true => vec![self.mesh().span(places(batch)).length, hidden],
+            false => [batch.tokens_bt.size(), vec![hidden]].concat(),
+        }
+    }
+
     /// What the last block gave, of all places, on every rank.
     ///
     /// # Shapes

@@ -54,7 +54,9 @@ impl Split {
             if adapter.is_some() {
                 let r = i64::from(lora.r);
                 let matrix = |end, shape: [i64; 2]| {
-                    ParamSpec::new(&format!("{name}{end}"), &shape, Share::Copy, true)
+                    let spec = ParamSpec::new(&format!("{name}{end}"), &shape, Share::Copy, true);
+                    // An adapter is where its matrix is.
+                    if param.held.numel() == 0 { spec.elsewhere() } else { spec }
                 };
                 trained.params.push(matrix(A, [r, param.shape[1]]));
                 trained.params.push(matrix(B, [param.shape[0], r]));

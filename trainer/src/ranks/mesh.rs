@@ -1,7 +1,9 @@
-//! The ranks as a mesh (data, tensor), tensor fastest: who takes turns with documents, and who shares each matrix.
+//! The ranks as a mesh (pipeline, data, tensor), tensor fastest: who has which blocks, who takes turns with documents, and
+//! who shares each matrix.
 //!
 //! The ranks of a *tensor group* have the same documents and a part of every matrix; those of a *data group* have the same
-//! part and different documents. What goes through the model is `x_nd`, a row for each of a micro-batch's `n` places.
+//! part and different documents. Those of a *pipeline* have the same documents, and each a stage of the model
+//! ([`super::stages`]). What goes through the model is `x_nd`, a row for each of a micro-batch's `n` places.
 //! With sequence parallelism a rank of a tensor group keeps only its stretch of the places wherever places have nothing to
 //! do with one another: `x_md`. Without, or alone, that stretch is all of them.
 
@@ -24,6 +26,8 @@ pub struct Mesh {
     pub data: Rc<Ranks>,
     /// Those that share each matrix.
     pub tensor: Rc<Ranks>,
+    /// Those that have the stages of a pipeline, in the order of these.
+    pub stages: Rc<Ranks>,
     sequence: bool,
 }
 
@@ -34,26 +38,43 @@ pub struct Summand(pub Tensor);
 impl Mesh {
     /// The only rank.
     pub fn alone() -> Self {
-        let alone = Ranks::alone();
-        Self { world: Rc::clone(&alone), data: Rc::clone(&alone), tensor: alone, sequence: false }
+        Self::of_data(&Ranks::alone())
+    }
+
+    /// Ranks that all have the whole model.
+    fn of_data(world: &Rc<Ranks>) -> Self {
+        let (world, data) = (Rc::clone(world), Rc::clone(world));
+        Self { world, data, tensor: Ranks::alone(), stages: Ranks::alone(), sequence: false }
     }
 
     /// All ranks, `tensor` of which share each matrix, which must divide their number. All come here.
     pub fn of(world: &Rc<Ranks>, tensor: usize, sequence: bool) -> Result<Self> {
+        Self::staged(world, 1, tensor, sequence)
+    }
+
+    /// The same, with the model cut into so many stages.
+    pub fn staged(world: &Rc<Ranks>, stages: usize, tensor: usize, sequence: bool) -> Result<Self> {
         let (rank, size) = (world.rank(), world.size());
-        if tensor == 1 {
-            let (world, data) = (Rc::clone(world), Rc::clone(world));
-            return Ok(Self { world, data, tensor: Ranks::alone(), sequence: false });
+        if stages * tensor == 1 {
+            return Ok(Self::of_data(world));
         }
-        assert!(size.is_multiple_of(tensor), "{size} ranks in groups of {tensor}");
+        assert!(size.is_multiple_of(stages * tensor), "{size} ranks, {stages} times {tensor}");
         let mesh = world.meshes.replace(world.meshes.get() + 1);
-        // All data groups make the same calls; those of tensor groups depend on their documents.
-        let data: Vec<usize> = (rank % tensor..size).step_by(tensor).collect();
-        let data = world.some(mesh, "data", &data, &world.transcript)?;
+        let some = |name: &str, members: Vec<usize>, transcript: &Rc<Transcript>| {
+            world.some(mesh, name, &members, transcript)
+        };
+        let of_stage = size / stages;
+        let first = rank - rank % of_stage;
+        // All data groups of a stage make the same calls; those of tensor groups depend on their documents.
+        let calls = if stages == 1 { Rc::clone(&world.transcript) } else { Rc::default() };
+        let data = (first + rank % tensor..first + of_stage).step_by(tensor).collect();
+        let data = some("data", data, &calls)?;
         let first = rank - rank % tensor;
-        let members: Vec<usize> = (first..first + tensor).collect();
-        let tensor = world.some(mesh, "tensor", &members, &Rc::default())?;
-        Ok(Self { world: Rc::clone(world), data, tensor, sequence })
+        let tensor = some("tensor", (first..first + tensor).collect(), &Rc::default())?;
+        let stages = (rank % of_stage..size).step_by(of_stage).collect();
+        let stages = some("pipeline", stages, &Rc::default())?;
+        let sequence = sequence && tensor.size() > 1;
+        Ok(Self { world: Rc::clone(world), data, tensor, stages, sequence })
     }
 
     /// Whether there is more than one rank in a tensor group.
@@ -130,14 +151,20 @@ impl Mesh {
 
     /// How many bytes this rank sent to others: see [`torch_ext::Entry::bytes`].
     pub fn bytes_sent(&self) -> u64 {
-        let tensor = if self.cuts_matrices() { self.tensor.transcript().bytes() } else { 0 };
-        self.world.transcript().bytes() + tensor
+        let own = |ranks: &Rc<Ranks>| match Rc::ptr_eq(&ranks.transcript, &self.world.transcript) {
+            true => 0,
+            false => ranks.transcript().bytes(),
+        };
+        let groups = [&self.data, &self.tensor, &self.stages];
+        self.world.transcript().bytes() + groups.map(own).iter().sum::<u64>()
     }
 
-    /// Compares the calls that ranks made with one another's: see [`Ranks::check_transcript`].
+    /// Compares the calls that ranks made with one another's: see [`Ranks::check_transcript`]. What passes between stages is
+    /// no call of all of them.
     pub fn check_transcripts(&self) -> Result<()> {
         self.world.check_transcript()?;
-        self.world.agree(self.tensor.check_transcript())
+        self.world.agree(self.tensor.check_transcript())?;
+        if self.is_pipeline() { self.world.agree(self.data.check_transcript()) } else { Ok(()) }
     }
 }
 

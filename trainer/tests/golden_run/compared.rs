@@ -1,6 +1,7 @@
 //! A few steps of a run, whoever makes them, and how far two runs are apart.
 
 use std::collections::BTreeMap;
+use std::ops::Range;
 use std::path::Path;
 use std::rc::Rc;
 
@@ -44,7 +45,14 @@ fn by_name(run: &Run) -> BTreeMap<String, Tensor> {
             [("gradient of", run.gradients().of_master(number)), ("weight of", &unit.master)]
         {
             let whole = run.model.whole(number, flat).expect("all ranks come");
-            for (param, whole) in unit.spec.params.iter().zip(whole) {
+            for ((param, whole), (piece, ours)) in
+                unit.spec.params.iter().zip(whole).zip(unit.pieces(flat))
+            {
+                let Range { start, end } = piece.in_param;
+                if start < end {
+                    let held = param.held.of(&whole).contiguous().view(-1);
+                    assert_eq!(held.narrow(0, start, end - start), ours, "{what} {}", param.name);
+                }
                 if param.share.is_copy() {
                     let copies = run.model.mesh().tensor.each(&whole).expect("all ranks come");
                     assert!(copies.iter().all(|copy| *copy == whole), "{what} {}", param.name);

@@ -1,56 +1,15 @@
 //! Mistakes that trainers over several ranks were shipped with, planted here one by one: the comparisons by which the other
 //! tests prove a layout find each of them.
 
-use std::io::Write as _;
-use std::rc::Rc;
-
-use tch::Tensor;
-use tempfile::TempDir;
-use trainer::checkpoint::{self, About, Keep, Origin};
 use trainer::config::Zero;
-use trainer::fault::{Fault, plant};
-use trainer::ranks::{Mesh, Ranks};
+use trainer::fault::Fault;
+use trainer::ranks::Mesh;
 use trainer::run::Run;
-use trainer::saver::Saver;
 
-use crate::compared::{alone, compare, config, silent_beginning, square_of_ones};
-use crate::golden_run::join;
-use crate::{ranks, vocabulary};
-
-const SOUND: &str = "all is well";
-
-/// Makes a proof twice on so many ranks: it must hold, and once the mistake is planted it must fail with these words.
-#[track_caller]
-fn is_found(fault: Fault, size: usize, words: &str, mut proof: impl FnMut(&Rc<Ranks>)) {
-    let children = ranks::start(size, |started| {
-        let ranks = join(started);
-        proof(&ranks);
-        std::io::stderr().write_all(SOUND.as_bytes()).expect("said");
-        plant(fault);
-        proof(&ranks);
-    });
-    let Some(children) = children else { return };
-    let ended: Vec<_> =
-        children.into_iter().map(|child| child.wait_with_output().expect("it ends")).collect();
-    let said: Vec<_> = ended.iter().map(|it| String::from_utf8_lossy(&it.stderr)).collect();
-    let said = said.join("\n");
-    assert_eq!(said.matches(SOUND).count(), size, "without {fault:?}:\n{said}");
-    let failed = ended.iter().any(|it| !it.status.success());
-    assert!(failed && said.contains(words), "{fault:?} is not found:\n{said}");
-}
-
-/// The comparison with one rank, which was made before anything was planted.
-fn steps(
-    settings: &'static [&str],
-    layout: &'static [&str],
-    tolerance: f64,
-) -> impl FnMut(&Rc<Ranks>) {
-    let mut made = None;
-    move |ranks| {
-        let alone = made.get_or_insert_with(|| alone(ranks, settings));
-        compare(ranks, alone.as_ref(), settings, layout, tolerance);
-    }
-}
+use crate::compared::{config, silent_beginning, square_of_ones};
+use crate::planted::{is_found, steps};
+use crate::resumed::resumes;
+use crate::vocabulary;
 
 #[test]
 fn a_wrong_sum_over_ranks_is_found() {
@@ -116,44 +75,9 @@ fn a_wrong_loss_over_a_shared_vocabulary_is_found() {
     });
 }
 
-/// Makes a step, saves, and makes another; a second run goes on from there, and must do the same.
-fn resumes(ranks: &Rc<Ranks>) {
-    let folder = ranks.leads().then(|| TempDir::new().expect("a temporary folder"));
-    let out = folder.as_ref().map(|it| it.path().display().to_string()).unwrap_or_default();
-    let out = std::path::PathBuf::from(ranks.tell(&out, 0).expect("all ranks come"));
-    let settings = ["parallel.tensor=2", "batch.micro=4", "precision=fp32"];
-    let mut run = Run::open_on(ranks, config(&settings)).expect("a run");
-    run.step().expect("a step");
-    let mut saver = Saver::open(ranks, &out, 1, run.model.numel(), 0).expect("room");
-    let Run { model, optimizer, state, config: as_saved, .. } = &mut run;
-    let about = About {
-        model: model.config.clone(),
-        state: *state,
-        config: serde_json::to_value(as_saved).expect("JSON"),
-        origin: Origin::default(),
-    };
-    let keep = Keep { last: 1, every: None, best: None };
-    saver.save(model, optimizer, 1, || Ok(about), keep).expect("begun");
-    saver.finish().expect("saved");
-    let expected: Vec<Tensor> = {
-        run.step().expect("a step");
-        run.model.units.iter().map(|unit| unit.master.copy()).collect()
-    };
-    let mut again = Run::open_on(ranks, config(&settings)).expect("a run");
-    let record = checkpoint::open_on(ranks, &checkpoint::path(&out, 1)).expect("whole");
-    let Run { model, optimizer, .. } = &mut again;
-    checkpoint::load(&checkpoint::path(&out, 1), &record, model, &mut optimizer.moments)
-        .expect("read");
-    again.state = record.state();
-    again.step().expect("a step");
-    for (unit, expected) in again.model.units.iter().zip(expected) {
-        assert_eq!(unit.master, expected, "`{}` goes on as another", unit.spec.name);
-    }
-    ranks.barrier().expect("all ranks come");
-}
-
 #[test]
 fn a_checkpoint_that_is_written_or_read_wrongly_is_found() {
-    is_found(Fault::FirstBox, 2, "overlap", resumes);
-    is_found(Fault::NoMoments, 2, "goes on as another", resumes);
+    let mesh = &["parallel.tensor=2", "batch.micro=4"];
+    is_found(Fault::FirstBox, 2, "overlap", |ranks| resumes(ranks, mesh));
+    is_found(Fault::NoMoments, 2, "goes on as another", |ranks| resumes(ranks, mesh));
 }

@@ -54,7 +54,7 @@ pub(crate) fn make(mesh: &Mesh) -> Made {
     gradients.finish().expect("all ranks come");
     let head = model.units.len() - 1;
     let mut head = model.whole(head, gradients.of_master(head)).expect("all ranks come");
-    let hidden = forward(&model, &batch).expect("a pass");
+    let hidden = forward(&model, &batch, None).expect("a pass");
     let losses = token_losses(&model, &hidden, &batch, objective).expect("losses");
     Made {
         loss: loss.double_value(&[]),
