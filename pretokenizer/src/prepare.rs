@@ -11,9 +11,10 @@ use std::sync::Arc;
 use anyhow::Context as _;
 use cli::{BadInput, bail_input, print};
 use shards::hash;
+use text::chatml::{TURN_END, TURN_START};
 use text::{Header, Template, TemplateFile};
 
-use crate::config::{self, Datamix, Source, SpecialTokensInText, TooLong};
+use crate::config::{self, Datamix, Entry, Source, SpecialTokensInText, TooLong};
 use crate::duplicates::Removal;
 use crate::filter::Filter;
 use crate::minhash::MinHash;
@@ -69,6 +70,7 @@ impl Prepared {
         if datamix.special_tokens_in_text == SpecialTokensInText::Escape {
             check_escape(datamix, &tokenizer, template.as_ref())?;
         }
+        warn_of_marks_that_are_text(datamix, &tokenizer);
         let filter = Filter {
             min_assistant_tokens: datamix.min_assistant_tokens,
             max_tokens: datamix.max_tokens,
@@ -236,6 +238,25 @@ fn load_tokenizer(datamix: &Datamix) -> anyhow::Result<text::Tokenizer> {
     }
     .context("cannot load the tokenizer")
     .bad_input()
+}
+
+/// What opens and closes a turn of ChatML should be special tokens. The reference stops over most conversations where what opens
+/// it is none, since turns that are encoded one by one are other ids then than the whole.
+fn warn_of_marks_that_are_text(datamix: &Datamix, tokenizer: &text::Tokenizer) {
+    let has_turns = |entry: &Entry| !matches!(entry.source, Source::Text(_) | Source::PlainText(_));
+    if datamix.chat_template.path.is_some() || !datamix.entries().any(has_turns) {
+        return;
+    }
+    let marks = [TURN_START, TURN_END].into_iter();
+    let marks = marks.filter(|mark| tokenizer.special_id(mark).is_none());
+    let marks: Vec<_> = marks.map(|mark| format!("`{mark}`")).collect();
+    if !marks.is_empty() {
+        print::note(format!(
+            "warning: {} of ChatML will be encoded as text: the special tokens lack it\n\
+             hint: `vocab_extra_ids_list: {TURN_START},{TURN_END}` adds both",
+            marks.join(" and ")
+        ));
+    }
 }
 
 /// Looks whether special strings can be left text.

@@ -227,3 +227,17 @@ fn a_value_in_the_yaml_is_checked_where_it_stands() {
     "#]]
     .assert_eq(&outcome.err);
 }
+
+#[test]
+fn that_the_marks_of_turns_are_none_is_told() {
+    let workplace = workplace();
+    let outcome = build(&workplace, &["--vocab_extra_ids_list", "<|im_end|>"]).ok();
+    let expected = "warning: `<|im_start|>` of ChatML will be encoded as text: the special tokens lack it\nhint: `vocab_extra_ids_list: <|im_start|>,<|im_end|>` adds both\n";
+    assert!(outcome.err.contains(expected), "{}", outcome.err);
+    let outcome = build(&workplace, &["--no-vocab_extra_ids_list"]).ok();
+    assert!(outcome.err.contains("warning: `<|im_start|>` and `<|im_end|>` of ChatML"));
+    // Texts have no turns.
+    workplace.write_datasets("[text: {name: pages, path: t.jsonl, val_split: 0}]");
+    let outcome = build(&workplace, &["--no-vocab_extra_ids_list"]).ok();
+    assert!(!outcome.err.contains("ChatML"), "{}", outcome.err);
+}
