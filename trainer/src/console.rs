@@ -81,11 +81,13 @@ pub(crate) fn run(run: &Run) -> String {
 
 /// A few words about a checkpoint that is on the disk.
 pub(crate) fn saved(saved: &Saved) -> String {
-    format!(
-        "saved {}: {} in {:.2} s, while training went on after {:.3} s",
-        saved.path.display(),
-        saver::shown(saved.bytes),
-        saved.writing.as_secs_f64(),
-        saved.pause.as_secs_f64(),
-    )
+    let Saved { path, bytes, writing, .. } = saved;
+    let (size, seconds) = (saver::shown(*bytes), writing.as_secs_f64());
+    format!("saved {}: {size} in {seconds:.2} s", path.display())
+}
+
+/// The same of one that was written beside training.
+pub(crate) fn saved_on_the_way(saved: &Saved) -> String {
+    let pause = saved.pause.as_secs_f64();
+    format!("{}, while training went on after {pause:.3} s", self::saved(saved))
 }

@@ -235,11 +235,19 @@ impl Run {
 
     /// A parameter that holds a number that is not finite, if there is one: the first of the first rank that has one.
     pub fn broken_parameter(&self) -> Result<Option<String>> {
-        let broken = |values: &Tensor| values.isfinite().all().int64_value(&[]) == 0;
-        let ours = self.model.units.iter().find_map(|unit| {
-            let mut pieces = unit.spec.params.iter().zip(unit.pieces(&unit.master));
-            pieces.find(|(_, (_, values))| broken(values)).map(|(param, _)| param.name.clone())
-        });
+        // A norm is one walk over the numbers, and finite only if all of them are. It can be too large for its kind where no
+        // number is broken.
+        let masters: Vec<&Tensor> = self.model.units.iter().map(|unit| &unit.master).collect();
+        let norms = torch_ext::foreach::norms(&masters).context("looking for broken weights")?;
+        let finite = |values: &Tensor| values.isfinite().all().int64_value(&[]) != 0;
+        let ours = if finite(&norms) {
+            None
+        } else {
+            self.model.units.iter().find_map(|unit| {
+                let mut pieces = unit.spec.params.iter().zip(unit.pieces(&unit.master));
+                pieces.find(|(_, (_, values))| !finite(values)).map(|(param, _)| param.name.clone())
+            })
+        };
         Ok(self.ranks.first(ours)?.map(|(_, name)| name))
     }
 

@@ -68,7 +68,8 @@ pub struct Saved {
     pub path: PathBuf,
     /// How large it is.
     pub bytes: u64,
-    /// How long training stood still for it on this rank: when it began, and before updates of what was not written yet.
+    /// How long training stood still for it on this rank: when it began, before updates of what was not written yet, and
+    /// before the next one.
     pub pause: Duration,
     /// How long this rank took to write it: its part and, on rank 0, what makes a checkpoint of all parts.
     pub writing: Duration,
@@ -103,7 +104,8 @@ impl Saver {
         Ok(Self { ranks: Rc::clone(ranks), out: out.to_owned(), buffer, saving: None })
     }
 
-    /// Begins to write what model and optimizer are after this step. The one before must be [finished](Self::finish).
+    /// Begins to write what model and optimizer are after this step; `begun` is when training stopped for it. The one before
+    /// must be [finished](Self::finish).
     pub fn save(
         &mut self,
         model: &Model,
@@ -111,9 +113,9 @@ impl Saver {
         step: u64,
         about: impl FnOnce() -> Result<About>,
         keep: Keep,
+        begun: Instant,
     ) -> Result<()> {
         assert!(self.saving.is_none(), "one checkpoint at a time");
-        let begun = Instant::now();
         // What came of ranks that went apart must not be saved over a good checkpoint.
         model.mesh().check_transcripts()?;
         let target = checkpoint::path(&self.out, step);
@@ -174,14 +176,15 @@ impl Saver {
         self.advance()
     }
 
-    /// Waits until all is on the disk.
+    /// Waits until all is on the disk; training stands still for that, too.
     pub fn finish(&mut self) -> Result<Option<Saved>> {
+        let begun = Instant::now();
         while let Some(saving) = &self.saving {
             // Ranks wait for each other in small pieces: a slow disk is not a rank that is gone.
             if self.ranks.size() > 1 && self.ranks.any(saving.stage.is_busy())? {
                 thread::sleep(Duration::from_millis(5));
             } else if let Some(saved) = self.advance()? {
-                return Ok(Some(saved));
+                return Ok(Some(Saved { pause: saved.pause + begun.elapsed(), ..saved }));
             }
         }
         Ok(None)

@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 use std::rc::Rc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
 use cli::{Interrupted, Progress, bail_input, print};
@@ -296,7 +296,7 @@ impl Training<'_> {
     /// Tells of a checkpoint that is on the disk now, if there is one.
     fn tell_saved(&mut self, saved: Option<Saved>, progress: &Progress) {
         if let Some(saved) = saved {
-            progress.note(console::saved(&saved));
+            progress.note(console::saved_on_the_way(&saved));
             self.newest = Some(saved.path);
         }
     }
@@ -304,6 +304,7 @@ impl Training<'_> {
     /// Waits until what was saved is on the disk.
     fn settle(&mut self) -> Result<()> {
         if let Some(saved) = self.saver.finish()? {
+            print::note(console::saved(&saved));
             self.newest = Some(saved.path);
         }
         Ok(())
@@ -311,6 +312,7 @@ impl Training<'_> {
 
     /// Begins to save where the run stands; what was saved before must be on the disk.
     fn save(&mut self, older: Older) -> Result<()> {
+        let begun = Instant::now();
         // The update of the last step can have broken what its loss did not show yet.
         if self.run.broken_parameter()?.is_some() {
             bail!(self.diverged()?);
@@ -329,7 +331,7 @@ impl Training<'_> {
                 origin: origin.get()?.clone(),
             })
         };
-        self.saver.save(model, optimizer, state.step, about, keep)
+        self.saver.save(model, optimizer, state.step, about, keep, begun)
     }
 
     /// Says how it ended and what to do next.

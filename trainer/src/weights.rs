@@ -12,8 +12,9 @@ use anyhow::{Context, Result, bail};
 use cli::BadInput;
 use safetensors::tensor::{Dtype, Metadata, TensorInfo};
 use shards::atomic::{self, AtomicFile};
+use shards::direct::Block;
 use shards::hash::{FileHash, HashingWriter};
-use tch::{Kind, Tensor};
+use tch::{Device, Kind, Tensor};
 
 use crate::extent::Extent;
 use crate::fault::{Fault, planted};
@@ -308,6 +309,7 @@ pub fn write_file(path: &Path, sources: &[Source<'_>], kind: Kind) -> Result<Fil
 #[derive(Debug)]
 pub struct FileWriter {
     file: HashingWriter<AtomicFile>,
+    block: Block,
     name: String,
     kind: Kind,
     /// How many numbers are still to come.
@@ -318,6 +320,24 @@ impl FileWriter {
     /// Begins a file of tensors of these names and shapes.
     pub fn create(
         path: &Path,
+        tensors: impl IntoIterator<Item = (String, Vec<i64>)>,
+        kind: Kind,
+    ) -> Result<Self> {
+        Self::begin(path, AtomicFile::create(path)?, tensors, kind)
+    }
+
+    /// The same past the page cache: a file that is not read soon would only drive out of it what is.
+    pub fn create_direct(
+        path: &Path,
+        tensors: impl IntoIterator<Item = (String, Vec<i64>)>,
+        kind: Kind,
+    ) -> Result<Self> {
+        Self::begin(path, AtomicFile::create_direct(path)?, tensors, kind)
+    }
+
+    fn begin(
+        path: &Path,
+        file: AtomicFile,
         tensors: impl IntoIterator<Item = (String, Vec<i64>)>,
         kind: Kind,
     ) -> Result<Self> {
@@ -342,11 +362,12 @@ impl FileWriter {
         // Blanks at the end of the header bring the tensors to a multiple of eight bytes, as the format asks for.
         header.resize(header.len().next_multiple_of(8), b' ');
 
-        let mut file = HashingWriter::new(AtomicFile::create(path)?);
-        file.write_all(&(header.len() as u64).to_le_bytes())?;
-        file.write_all(&header)?;
         let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
-        Ok(Self { file, name, kind, missing: end / width })
+        let (file, block) = (HashingWriter::new(file), Block::new());
+        let mut this = Self { file, block, name, kind, missing: end / width };
+        this.put(&(header.len() as u64).to_le_bytes())?;
+        this.put(&header)?;
+        Ok(this)
     }
 
     /// Writes the next numbers.
@@ -354,24 +375,53 @@ impl FileWriter {
         self.missing = self.missing.checked_sub(numbers.numel()).with_context(|| {
             format!("`{}` was to have fewer numbers than are written", self.name)
         })?;
-        Ok(self.file.write_all(&bytes(&numbers.to_kind(self.kind)))?)
+        let numbers = numbers.detach().reshape([-1]);
+        let width = self.kind.elt_size_in_bytes();
+        let (mut start, end) = (0, numbers.size()[0]);
+        while start < end {
+            let room = self.block.room();
+            // What comes first, the header, has a multiple of eight bytes: no number is cut.
+            let n = usize::try_from(end - start)?.min(room.len() / width);
+            let length = i64::try_from(n)?;
+            let some = numbers.narrow(0, start, length).to_kind(self.kind);
+            some.to_device(Device::Cpu).copy_data_u8(room, n);
+            self.advance(n * width)?;
+            start += length;
+        }
+        Ok(())
+    }
+
+    fn put(&mut self, mut bytes: &[u8]) -> Result<()> {
+        while !bytes.is_empty() {
+            let room = self.block.room();
+            let n = bytes.len().min(room.len());
+            room[..n].copy_from_slice(&bytes[..n]);
+            bytes = &bytes[n..];
+            self.advance(n)?;
+        }
+        Ok(())
+    }
+
+    /// So many bytes came to the block; a full one is written.
+    fn advance(&mut self, n: usize) -> Result<()> {
+        self.block.advance(n);
+        if self.block.room().is_empty() { self.flush() } else { Ok(()) }
+    }
+
+    fn flush(&mut self) -> Result<()> {
+        self.file.write_all(self.block.filled())?;
+        self.block.clear();
+        Ok(())
     }
 
     /// Puts the file in its place; all its numbers must be there.
-    pub fn finish(self) -> Result<FileHash> {
+    pub fn finish(mut self) -> Result<FileHash> {
         if self.missing > 0 {
             bail!("`{}` lacks {} numbers", self.name, self.missing);
         }
+        self.flush()?;
         let (file, hash) = self.file.finish(self.name);
         file.commit()?;
         Ok(hash)
     }
-}
-
-/// A tensor's numbers as bytes, in row order.
-pub fn bytes(tensor: &Tensor) -> Vec<u8> {
-    let tensor = tensor.detach().to_device(tch::Device::Cpu).contiguous();
-    let mut bytes = vec![0; tensor.numel() * tensor.kind().elt_size_in_bytes()];
-    tensor.copy_data_u8(&mut bytes, tensor.numel());
-    bytes
 }

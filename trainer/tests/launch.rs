@@ -148,7 +148,8 @@ fn save_as_one_rank(run: &TinyRun, step: u64, from: &str, to: &str) {
         origin: record.origin().clone(),
     };
     let keep = Keep { last: 1, every: None, best: None };
-    saver.save(&model, &mut optimizer, step, || Ok(about), keep).expect("begun");
+    let now = Instant::now();
+    saver.save(&model, &mut optimizer, step, || Ok(about), keep, now).expect("begun");
     saver.finish().expect("saved");
     fs::copy(run.path(from).join("config.yaml"), run.path(to).join("config.yaml")).expect("copied");
 }

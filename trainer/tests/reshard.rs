@@ -9,7 +9,7 @@ mod golden_run;
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::rc::Rc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use fs_err as fs;
 use golden_run::join;
@@ -124,7 +124,9 @@ fn every_layout_goes_on_from_the_checkpoint_of_every_other() {
                 }
                 let about = about(&run);
                 let Run { model, optimizer, state, .. } = &mut run;
-                saver.save(model, optimizer, state.step, || Ok(about), KEEP).expect("begun");
+                saver
+                    .save(model, optimizer, state.step, || Ok(about), KEEP, Instant::now())
+                    .expect("begun");
                 let losses = [run.step(), run.step()].map(|step| step.expect("a step").loss);
                 let saved = saver.finish().expect("saved").expect("one");
                 assert_eq!(saved.path, checkpoint::path(&out, 2));

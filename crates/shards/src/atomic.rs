@@ -12,6 +12,8 @@ use std::path::{Path, PathBuf};
 use fs_err as fs;
 use serde::Serialize;
 
+use crate::direct::DirectFile;
+
 /// Writes a whole small file.
 pub fn write(path: &Path, bytes: &[u8]) -> io::Result<()> {
     let mut file = AtomicFile::create(path)?;
@@ -32,12 +34,30 @@ pub struct AtomicFile {
     target: PathBuf,
     partial: PathBuf,
     /// `None` once committed.
-    file: Option<BufWriter<fs::File>>,
+    file: Option<File>,
+}
+
+#[derive(Debug)]
+enum File {
+    /// What is written is gathered, and goes through the page cache.
+    Buffered(BufWriter<fs::File>),
+    /// What is written goes to the disk as it comes.
+    Direct(DirectFile),
 }
 
 impl AtomicFile {
     /// Begins to write what will be `target`, in the same folder. Clears away what killed processes left of the same file.
     pub fn create(target: &Path) -> io::Result<Self> {
+        Self::begin(target, |file| File::Buffered(BufWriter::with_capacity(1 << 18, file)))
+    }
+
+    /// The same past the page cache, where the file system can, for a large file that nobody reads soon: what is written
+    /// should come in [`Block`](crate::direct::Block)s.
+    pub fn create_direct(target: &Path) -> io::Result<Self> {
+        Self::begin(target, |file| File::Direct(DirectFile::new(file)))
+    }
+
+    fn begin(target: &Path, opened: impl FnOnce(fs::File) -> File) -> io::Result<Self> {
         clear_partial_files(target)?;
         // The process in the name: two processes that write one file (a log, say) do not write into each other.
         let partial = beside(target, &format!("{PARTIAL}{}", std::process::id()))?;
@@ -47,7 +67,7 @@ impl AtomicFile {
             let _ = file.file().try_lock();
             // Between its creation and its lock, another process may have taken it for a killed one's.
             if file.metadata()?.nlink() > 0 {
-                let file = Some(BufWriter::with_capacity(1 << 18, file));
+                let file = Some(opened(file));
                 return Ok(Self { target: target.to_owned(), partial, file });
             }
         }
@@ -55,10 +75,11 @@ impl AtomicFile {
 
     /// Syncs the file and gives it its name.
     pub fn commit(mut self) -> io::Result<()> {
-        let file = self.file.take().expect("a file is committed once");
+        let file = match self.file.take().expect("a file is committed once") {
+            File::Buffered(file) => file.into_inner().map_err(io::IntoInnerError::into_error),
+            File::Direct(file) => Ok(file.into_inner()),
+        };
         let result = file
-            .into_inner()
-            .map_err(io::IntoInnerError::into_error)
             .and_then(|file| file.sync_all())
             .and_then(|()| fs::rename(&self.partial, &self.target))
             .and_then(|()| sync_folder(parent(&self.target)));
@@ -71,11 +92,17 @@ impl AtomicFile {
 
 impl Write for AtomicFile {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        self.file.as_mut().expect("written only before commit").write(bytes)
+        match self.file.as_mut().expect("written only before commit") {
+            File::Buffered(file) => file.write(bytes),
+            File::Direct(file) => file.write(bytes),
+        }
     }
 
     fn flush(&mut self) -> io::Result<()> {
-        self.file.as_mut().expect("written only before commit").flush()
+        match self.file.as_mut().expect("written only before commit") {
+            File::Buffered(file) => file.flush(),
+            File::Direct(_) => Ok(()),
+        }
     }
 }
 

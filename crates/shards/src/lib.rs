@@ -18,6 +18,7 @@
 
 pub mod rng; // seed -> the random streams of Python, numpy and torch
 pub mod role; // who speaks: system, user, assistant, context
+pub mod direct; // large blocks past the page cache
 pub mod atomic; // files and folders that appear only when they are whole
 pub mod hash; // bytes -> SHA-256
 pub mod layout; // the bytes of an index file

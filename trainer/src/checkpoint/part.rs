@@ -4,13 +4,15 @@
 //! what they would have if they shared it. No number is written twice, and none is sent to another rank for it.
 
 use std::collections::BTreeMap;
+use std::io;
 use std::ops::Range;
 use std::path::Path;
+use std::thread;
 
 use anyhow::Result;
 use serde::{Deserialize, Serialize};
 use shards::hash::FileHash;
-use tch::Kind;
+use tch::{Kind, Tensor};
 
 use crate::checkpoint::record::{KINDS, Place, Places, part_file};
 use crate::extent::Extent;
@@ -19,9 +21,6 @@ use crate::params::{Model, Moments};
 use crate::snapshot::{Buffers, Snapshot};
 use crate::units::{ParamSpec, Piece};
 use crate::weights::FileWriter;
-
-/// How many numbers are hashed and written at a time: few enough to be in the CPU's cache when they are needed again.
-const CHUNK: usize = 1 << 18;
 
 /// What a rank writes, a unit after the other.
 #[derive(Clone, Debug)]
@@ -105,26 +104,43 @@ impl Layout {
                 places.boxes.push(Place { offset, size, part: self.part });
             }
         }
-        let mut files = Vec::new();
-        for kind in KINDS {
+        let create = |kind| {
             let path = folder.join(part_file(kind, self.part, self.parts));
-            files.push(FileWriter::create(&path, keys.clone(), Kind::Float)?);
-        }
+            FileWriter::create_direct(&path, keys.clone(), Kind::Float)
+        };
+        let mut files = KINDS.map(create).into_iter().collect::<Result<Vec<_>>>()?;
         for (unit, stretches) in self.units.iter().enumerate() {
             snapshot.read(unit, |buffers| {
-                let mut both = files.iter_mut().zip(buffers);
-                both.try_for_each(|(file, flat)| {
-                    stretches.iter().try_for_each(|stretch| {
+                let both = files.iter_mut().zip(buffers.each_ref().map(Tensor::shallow_clone));
+                side_by_side(both, |(file, flat)| {
+                    stretches.iter().try_for_each(|Stretch { in_param, start, .. }| {
                         // Boxes of a stretch follow one another as its numbers do.
-                        let end = stretch.start + stretch.in_param.end - stretch.in_param.start;
-                        (stretch.start..end).step_by(CHUNK).try_for_each(|at| {
-                            file.write(&flat.narrow(0, at, (end - at).min(CHUNK as i64)))
-                        })
+                        file.write(&flat.narrow(0, *start, in_param.end - in_param.start))
                     })
                 })
+                .map(drop)
             })?;
         }
-        let files = files.into_iter().map(FileWriter::finish).collect::<Result<_>>()?;
+        let files = side_by_side(files, FileWriter::finish)?;
         Ok(Part { files, tensors })
     }
+}
+
+/// Does the same with several things, each in a thread: while one waits for the disk, others hash. Of several errors, gives
+/// the first one's.
+fn side_by_side<T: Send, R: Send>(
+    things: impl IntoIterator<Item = T>,
+    action: impl Fn(T) -> Result<R> + Sync,
+) -> Result<Vec<R>> {
+    let action = &action;
+    thread::scope(|scope| {
+        let start = |thing| {
+            thread::Builder::new()
+                .name("checkpoint".into())
+                .spawn_scoped(scope, move || action(thing))
+        };
+        let threads: Vec<_> = things.into_iter().map(start).collect::<io::Result<_>>()?;
+        let ends = threads.into_iter().map(|thread| thread.join());
+        ends.map(|end| end.unwrap_or_else(|panic| std::panic::resume_unwind(panic))).collect()
+    })
 }

@@ -2,6 +2,7 @@
 
 use std::path::PathBuf;
 use std::rc::Rc;
+use std::time::Instant;
 
 use tch::Tensor;
 use tempfile::TempDir;
@@ -29,7 +30,7 @@ pub(crate) fn resumes(ranks: &Rc<Ranks>, layout: &[&str]) {
         origin: Origin::default(),
     };
     let keep = Keep { last: 1, every: None, best: None };
-    saver.save(model, optimizer, 1, || Ok(about), keep).expect("begun");
+    saver.save(model, optimizer, 1, || Ok(about), keep, Instant::now()).expect("begun");
     saver.finish().expect("saved");
     let expected: Vec<Tensor> = {
         run.step().expect("a step");
