@@ -3,11 +3,13 @@
 //! A unit's gradients are a flat buffer laid out as its weights are. When the backward pass is through with a unit, the
 //! sum over the ranks begins, of which each rank gets its part, while the pass goes on with the next unit: after the last
 //! micro-batch at `zero: 0` and `1`, after every one at `2` and `3`, where no rank has room for all of them and units share
-//! buffers. At `zero: 0` the parts are brought together again, so that it gives the same bits as `1` does.
+//! buffers. No more than `ON_THEIR_WAY` units' sums are on their way at a time, since what carries them keeps a copy of each.
+//! At `zero: 0` the parts are brought together again, so that it gives the same bits as `1` does.
 //!
 //! These ranks are those of a data group. What the ranks of a tensor group add to the gradient of something of which each
 //! has a copy is added up last, once an update; and so is what two stages of a pipeline have of a tied matrix.
 
+use std::collections::VecDeque;
 use std::rc::Rc;
 
 use anyhow::{Context, Result};
@@ -19,6 +21,9 @@ use crate::fault::{Fault, planted};
 use crate::params::Model;
 use crate::ranks::{Mesh, Ranks, Summand};
 use crate::units::Share;
+
+/// How many units' sums are on their way at most, each with a copy of what is sent: one that ends while the next begins.
+const ON_THEIR_WAY: usize = 2;
 
 /// How many squares libtorch may add up in fp32 on a CPU, where the relative error grows with them: 1e-6 at so many.
 const NORM_STRETCH: i64 = 1 << 16;
@@ -35,6 +40,8 @@ pub struct Gradients {
     slots: Vec<Slot>,
     /// The unit that the first stage and the last both have, if there is one.
     at_both_ends: Option<usize>,
+    /// The slots whose sums are on their way, in the order in which they began.
+    pending: VecDeque<usize>,
     /// Whether this is the last micro-batch of an update.
     last: bool,
 }
@@ -98,8 +105,9 @@ impl Gradients {
             let views = unit.spec.views(&whole);
             units.push(OfUnit { slot, views, part, pieces, counted_elsewhere });
         }
-        let at_both_ends = model.at_both_ends();
-        Self { mesh, ranks, zero, wire: Wire::Fp32, units, slots, at_both_ends, last: true }
+        let (at_both_ends, pending) = (model.at_both_ends(), VecDeque::new());
+        let wire = Wire::Fp32;
+        Self { mesh, ranks, zero, wire, units, slots, at_both_ends, pending, last: true }
     }
 
     /// In which kind of number they travel between ranks.
@@ -153,10 +161,13 @@ impl Gradients {
         if !self.last && !self.zero.shards_gradients() {
             return Ok(());
         }
-        let OfUnit { slot, part, .. } = &self.units[unit];
-        if part.numel() == 0 {
+        if self.units[unit].part.numel() == 0 {
             return Ok(());
         }
+        if self.pending.len() == ON_THEIR_WAY {
+            self.settle(self.pending[0])?;
+        }
+        let OfUnit { slot, part, .. } = &self.units[unit];
         let numel = part.size()[0] * i64::try_from(self.ranks.size())?;
         let mut whole = self.slots[*slot].whole.narrow(0, 0, numel);
         if planted(Fault::RoundedSum) {
@@ -175,7 +186,10 @@ impl Gradients {
                 self.ranks.all_to_all(&whole.empty_like(), whole)?
             }
         };
-        self.slots[*slot].pending = work.map(|work| (unit, work));
+        if let Some(work) = work {
+            self.slots[*slot].pending = Some((unit, work));
+            self.pending.push_back(*slot);
+        }
         Ok(())
     }
 
@@ -215,6 +229,7 @@ impl Gradients {
     /// Waits for the sum of the unit that uses a slot.
     fn settle(&mut self, slot: usize) -> Result<()> {
         let Some((unit, work)) = self.slots[slot].pending.take() else { return Ok(()) };
+        self.pending.retain(|it| *it != slot);
         let mut received = work.wait().context("adding up the ranks' gradients")?;
         let part = &mut self.units[unit].part;
         if self.wire == Wire::Bf16 {
@@ -271,13 +286,14 @@ impl Gradients {
         if self.zero.shards_state() {
             return Ok(());
         }
-        let gathers: Vec<Option<Work>> = self
-            .units
-            .iter()
-            .filter(|unit| unit.part.numel() > 0)
-            .map(|unit| self.ranks.all_gather(&self.slots[unit.slot].whole, &unit.part))
-            .collect::<Result<_>>()?;
-        gathers.into_iter().flatten().try_for_each(|work| Ok(work.wait().map(drop)?))
+        let mut gathers = VecDeque::new();
+        for unit in self.units.iter().filter(|unit| unit.part.numel() > 0) {
+            if gathers.len() == ON_THEIR_WAY {
+                gathers.pop_front().map_or(Ok(()), |first: Work| first.wait().map(drop))?;
+            }
+            gathers.extend(self.ranks.all_gather(&self.slots[unit.slot].whole, &unit.part)?);
+        }
+        gathers.into_iter().try_for_each(|work| Ok(work.wait().map(drop)?))
     }
 
     /// What a unit is updated with: laid out as its master is.

@@ -382,11 +382,11 @@ impl Model {
         Ok(())
     }
 
-    /// Begins to gather what the next pass needs first, in its order: all units, if there is room for all. All ranks must
-    /// come here.
+    /// Begins to gather the unit that the next pass needs first; it begins each other one while the one before computes. All
+    /// ranks must come here.
     pub fn gather_ahead(&self) -> Result<()> {
-        let n_ahead = if self.zero.shards_weights() { 1 } else { self.units.len() };
-        (0..n_ahead).try_for_each(|unit| self.start(unit))
+        let first = (0..self.units.len()).find(|&unit| self.units[unit].padded > 0);
+        first.map_or(Ok(()), |first| self.start(first))
     }
 
     /// Each parameter of a unit, whole: what this rank has in `flat`, a buffer laid out as the master is, brought together
