@@ -277,3 +277,34 @@ fn generating_token_by_token_gives_the_logits_of_the_whole() {
     let whole = expected["logits"].squeeze_dim(0).narrow(0, prompt - 1, length - prompt + 1);
     assert!(distance(&Tensor::cat(&found, 0), &whole) < 2e-5);
 }
+
+// import numpy as np
+// k = np.arange(2**23, dtype=np.uint64) * np.uint64(2654435761) % np.uint64(2**32)
+// g = (k.astype(np.float64) / 2**32 - 0.5).astype(np.float32)
+// print(repr(np.sqrt(2 * (g.astype(np.float64) ** 2).sum())))
+#[test]
+fn the_norm_of_many_gradients_is_that_of_fp64() {
+    let config = LlamaConfig::read(&golden("llama")).expect("the golden model has a config");
+    let n = 1 << 23;
+    let config = LlamaConfig { vocab_size: n / config.hidden_size, ..config };
+    let model = Model::zeros(config, Kind::Float, Device::Cpu);
+    let mut gradients = Gradients::zeros(&model);
+    let k = Tensor::arange(n, (Kind::Int64, Device::Cpu)) * 2_654_435_761_i64;
+    let k = k.bitwise_and(0xffff_ffff_i64);
+    let g = (k.to_kind(Kind::Double) / 4_294_967_296.0 - 0.5).to_kind(Kind::Float);
+    // The embedding's matrix and the head's; everything else is zero.
+    for (unit, parameter) in [(0, 0), (model.units.len() - 1, 0)] {
+        gradients.parameter(unit, parameter).copy_(&g.view([-1, model.config.hidden_size]));
+    }
+    let norm = gradients.square().expect("a number").sqrt();
+    let expected = 1182.4134215700167;
+    let off = |norm: f64| (norm / expected - 1.0).abs();
+    // What adding up 65536 squares at a time in fp32 may lose.
+    assert!(off(norm) < 1e-6, "{norm}");
+    let naive = torch_ext::foreach::norms(&[&g, &g]).expect("two norms");
+    let naive = naive.to_kind(Kind::Double).norm().double_value(&[]);
+    assert!(
+        off(naive) > 1e-5,
+        "so many numbers must lose something for this to be a test: {naive}"
+    );
+}

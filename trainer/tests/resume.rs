@@ -2,9 +2,12 @@
 
 mod tiny_run;
 
+use std::path::PathBuf;
+use std::process::Command;
+
 use fs_err as fs;
 use serde_json::Value;
-use tiny_run::{TinyRun, fails, succeeds};
+use tiny_run::{TinyRun, data, fails, succeeds};
 
 const FILES: [&str; 3] = ["model.safetensors", "exp_avg.safetensors", "exp_avg_sq.safetensors"];
 
@@ -55,6 +58,59 @@ fn eight_steps_are_three_and_five_to_the_bit() {
 }
 
 #[test]
+fn a_tied_head_resumes_to_the_bit() {
+    let run = TinyRun::new(8, "");
+    let shape =
+        "--hidden-size 32 --intermediate-size 48 --layers 2 --heads 4 --tie-word-embeddings";
+    let mut init = run.command("init");
+    init.args(["--out", "tied", "--tokenizer"]).arg(data().join("tokenizer.model"));
+    succeeds(init.args(shape.split(' ')));
+    let tied = ["--set", "model.base=tied"];
+    succeeds(&mut run.train("whole", &tied));
+    succeeds(&mut run.train("parts", &[&tied[..], &["--stop-after", "3"]].concat()));
+    succeeds(&mut run.train("parts", &tied));
+    let weights = run.bytes("whole/checkpoints/step-0000008/model.safetensors");
+    assert!(!String::from_utf8_lossy(&weights[..4096]).contains("lm_head"), "it has one matrix");
+    check_same(&run, "whole", "parts");
+}
+
+#[test]
+fn a_disk_that_is_too_slow_holds_the_run_up_and_changes_nothing() {
+    let run = TinyRun::new(8, "checkpoint: {every: 2, keep: 9}\n");
+    succeeds(&mut run.train("whole", &[]));
+    let mut slow = run.train("slow", &[]);
+    let output = succeeds(slow.env("LD_PRELOAD", slow_disk(&run)));
+    let said = String::from_utf8_lossy(&output.stderr).into_owned();
+    let pause = |step: u32| -> f64 {
+        let line = said
+            .lines()
+            .find(|it| it.contains(&format!("saved slow/checkpoints/step-000000{step}")));
+        let pause = line.and_then(|it| it.split("while training went on after ").nth(1));
+        pause.and_then(|it| it.strip_suffix(" s")).expect(&said).parse().expect("a number")
+    };
+    // Two steps take a few milliseconds; a checkpoint waits for the disk six times, one after the other.
+    for step in [2, 4, 6] {
+        assert!(pause(step) > 0.3, "{said}");
+    }
+    check_same(&run, "whole", "slow");
+    for step in [2, 4, 6] {
+        let path = format!("checkpoints/step-000000{step}/model.safetensors");
+        assert!(run.bytes(format!("whole/{path}")) == run.bytes(format!("slow/{path}")), "{path}");
+    }
+}
+
+/// A library that makes every `fsync` take as long as a slow disk would.
+fn slow_disk(run: &TinyRun) -> PathBuf {
+    let (source, library) = (run.path("slow.c"), run.path("slow.so"));
+    let c = "#include <sys/syscall.h>\n#include <unistd.h>\n\
+             int fsync(int file) { usleep(100000); return (int)syscall(SYS_fsync, file); }\n";
+    shards::atomic::write(&source, c.as_bytes()).expect("written");
+    let mut compiler = Command::new("c++");
+    succeeds(compiler.args(["-x", "c", "-shared", "-fPIC", "-o"]).args([&library, &source]));
+    library
+}
+
+#[test]
 fn dropout_and_noise_resume_without_saved_state_and_recompute_changes_no_bit() {
     let run = TinyRun::new(8, "noise: {dropout: 0.2, lima_dropout: true, neftune_alpha: 5}\n");
     for rows in ["padded", "packed"] {
@@ -82,7 +138,7 @@ fn an_interrupted_run_saves_and_goes_on() {
     while child.try_wait().expect("a child").is_none() {
         if fs::read_to_string(&metrics).is_ok_and(|text| text.lines().count() >= 2) {
             let pid = child.id().to_string();
-            std::process::Command::new("kill").args(["-INT", &pid]).status().expect("kill runs");
+            Command::new("kill").args(["-INT", &pid]).status().expect("kill runs");
             break;
         }
     }

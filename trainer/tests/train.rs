@@ -1,14 +1,17 @@
 //! `trainer train` as a user runs it: what it writes, how it stops and goes on, and what it says about bad input.
 
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
 use std::time::Duration;
 
 use expect_test::{Expect, expect};
+use serde::Deserialize;
 use serde_json::Value;
 use shards::layout::IndexKind;
 use shards::role::Role;
 use shards::writer::PairWriter;
+use tch::Tensor;
 use trainer::order::Order;
 
 /// A folder with shards and a configuration; the model is the golden one.
@@ -353,7 +356,87 @@ fn a_run_that_diverges_is_saved_as_it_was_before() {
     let complaint = "the run diverged: from step 2 on, loss or gradient were not finite in 3 steps in a row; what it was \
                      before that is `run/checkpoints/step-0000001`";
     assert!(said.contains(complaint), "{said}");
-    assert!(workshop.path("run/checkpoints/step-0000001/checkpoint.json").exists());
+
+    // A run of these settings that was stopped there has the same: nothing of the steps that were skipped is in it.
+    let stopped = ["--out", "stopped", "--set", &seed, "--stop-after", "1"];
+    workshop.succeed(&[stopped.as_slice(), &set].concat());
+    let of = |out: &str, name: &str| {
+        fs_err::read(workshop.path(out).join("checkpoints/step-0000001").join(name))
+            .expect("a checkpoint")
+    };
+    for name in ["model.safetensors", "exp_avg.safetensors", "exp_avg_sq.safetensors"] {
+        assert!(of("run", name) == of("stopped", name), "{name}");
+    }
+    let state = |out: &str| -> Value {
+        let record: Value =
+            serde_json::from_slice(&of(out, "checkpoint.json")).expect("a JSON object");
+        record["state"].clone()
+    };
+    assert_eq!(state("run"), state("stopped"));
+}
+
+/// What `golden/evaluation.py` made.
+#[derive(Deserialize)]
+struct Evaluations {
+    micro: usize,
+    documents: Vec<Asked>,
+    expected: BTreeMap<String, BTreeMap<String, f64>>,
+}
+
+#[derive(Deserialize)]
+struct Asked {
+    tokens: Vec<u32>,
+    /// So many of them are the question.
+    question: usize,
+}
+
+#[test]
+fn evaluations_find_what_pytorch_does_in_tokens_and_in_the_references_means() {
+    let workshop = Workshop::new();
+    let golden = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/golden");
+    let text = fs_err::read_to_string(golden.join("evaluation.json")).expect("the golden file");
+    let Evaluations { micro, documents, expected } = serde_json::from_str(&text).expect("numbers");
+    let mut writer =
+        PairWriter::create(&workshop.path("asked"), IndexKind::Mmap, 48).expect("shards");
+    for Asked { tokens, question } in &documents {
+        let role = |place| if place < *question { Role::User } else { Role::Assistant };
+        let roles: Vec<Role> = (0..tokens.len()).map(role).collect();
+        writer.push(tokens, &roles).expect("a document");
+    }
+    writer.finish().expect("whole shards");
+    fs_err::create_dir(workshop.path("base")).expect("a new folder");
+    fs_err::copy(golden.join("llama/config.json"), workshop.path("base/config.json"))
+        .expect("copied");
+    let weights =
+        Tensor::read_safetensors(golden.join("llama/model.safetensors")).expect("weights");
+    let weights = weights.into_iter().map(|(name, tensor)| match name.as_str() {
+        "lm_head.weight" => (name, tensor * 4),
+        _ => (name, tensor),
+    });
+    Tensor::write_safetensors(
+        &weights.collect::<Vec<_>>(),
+        workshop.path("base/model.safetensors"),
+    )
+    .expect("written");
+
+    for (normalize, expected) in expected {
+        let (out, micro) = (format!("--out={normalize}"), format!("batch.micro={micro}"));
+        let normalized = format!("loss.normalize={normalize}");
+        let set = ["model.base=base", "data.validation=asked", &micro, &normalized];
+        let set: Vec<&str> = set.iter().flat_map(|it| ["--set", *it]).collect();
+        workshop.succeed(&[[out.as_str(), "--stop-after", "1"].as_slice(), &set].concat());
+        let metrics = workshop.metrics(&normalize);
+        let found = metrics.iter().find(|line| line["kind"] == "validation").expect("one");
+        assert_eq!(found["step"], 0);
+        for (name, expected) in expected {
+            let found = found[&name].as_f64().expect("a number");
+            // fp32 has seven digits, and an exponential of 10 loses one of them.
+            assert!(
+                (found / expected - 1.0).abs() < 1e-5,
+                "{normalize}: {name} {found}, expected {expected}"
+            );
+        }
+    }
 }
 
 #[test]
