@@ -163,7 +163,8 @@ impl Ledger<'_> {
             let planned = plan.len().min(self.max_count.unwrap_or(usize::MAX));
             let mut next = 0;
             for (place, (dataset, document)) in plan.documents(0..plan.len()).enumerate() {
-                let is_own = share.contains(&place);
+                // Where some are left out, a run on one machine comes to more places than it was to write documents.
+                let is_own = self.part.is_none() || share.contains(&place);
                 let outcome = place.checked_sub(share.start).and_then(|i| outcomes.get(i));
                 fates[dataset][document as usize] = match outcome {
                     Some(Outcome::Kept { is_truncated }) if is_own => {

@@ -397,6 +397,20 @@ fn a_file_for_it_that_cannot_be_written_is_refused_before_anything_is_read() {
 }
 
 #[test]
+fn a_document_is_told_of_that_stands_behind_some_that_are_left_out() {
+    let entry = "messages: {name: chats, path: chats.jsonl, val_split: 2}";
+    let workplace = Workplace::with_datasets(&format!("[{entry}]"));
+    let rows = (0..30).map(|i| format!("{}\n", row("q", i % 2 * 10)));
+    workplace.write("chats.jsonl", rows.collect::<String>());
+    let flags = ["--configs", "a", "--max_count", "5", "--min_assistant_tokens", "12"];
+    workplace.run(&[&flags[..], &["--ledger", "ledger.jsonl"]].concat()).ok();
+    let found = counts(&lines(&workplace.read("ledger.jsonl")));
+    assert_eq!(found, of_manifest(&workplace.manifest()));
+    let n = |reason: &str| found[&("chats".into(), "train".into(), reason.into())];
+    assert!(n("kept") == 5 && n("min_assistant_tokens") > 2, "{found:?}");
+}
+
+#[test]
 fn what_a_killed_run_left_of_it_goes_with_the_next_run() {
     let workplace = Workplace::with_datasets("[joke]");
     workplace.write(JOKES, jokes(5));
