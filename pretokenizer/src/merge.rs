@@ -49,8 +49,7 @@ pub fn merge(paths: &[PathBuf], output_dir: Option<&str>) -> anyhow::Result<()> 
             shards::atomic::write(&folder.path().join(name), &fs_err::read(file)?)?;
         }
     }
-    let is_mmap = config["dataset_impl"].as_str().is_none_or(|it| it == "mmap");
-    let kind = if is_mmap { IndexKind::Mmap } else { IndexKind::Legacy };
+    let kind = datamix::index_kind(config["dataset_impl"].as_str());
     let (mut splits, mut hashes) = (Vec::new(), Vec::new());
     for split in 0..parts[0].1.splits.len() {
         let mut finished = join(&parts, split, kind, folder.path())?;

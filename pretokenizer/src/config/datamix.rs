@@ -141,8 +141,6 @@ impl Datamix {
             }
         }
         datasets.iter().try_for_each(check_fraction)?;
-        // Any other word means the older format, and so does none, as in the reference.
-        let is_mmap = section.dataset_impl.value().is_some_and(|it| it == "mmap");
         let output_dir = output_dir(
             &needed(section.output_dir.value(), "output_dir")?,
             section.output_dir_suffix.value().map_or("", String::as_str),
@@ -152,7 +150,7 @@ impl Datamix {
             cache_dir: needed(section.cache_dir.value(), "cache_dir")?,
             datasets,
             datasets_extra,
-            index_kind: if is_mmap { IndexKind::Mmap } else { IndexKind::Legacy },
+            index_kind: index_kind(section.dataset_impl.value().map(String::as_str)),
             eval_size: section.eval_size.value().copied().filter(|n| *n > 0),
             tokenizer: tokenizer(&section)?,
             extra_tokens: extra_tokens(&section)?,
@@ -183,6 +181,11 @@ impl Datamix {
     pub fn entries(&self) -> impl Iterator<Item = &Entry> {
         self.datasets.iter().chain(&self.datasets_extra)
     }
+}
+
+/// What `dataset_impl` means: any word but `mmap` the older format, and so does none, as in the reference.
+pub(crate) fn index_kind(dataset_impl: Option<&str>) -> IndexKind {
+    if dataset_impl == Some("mmap") { IndexKind::Mmap } else { IndexKind::Legacy }
 }
 
 /// The folder to write, as the statistics name it.

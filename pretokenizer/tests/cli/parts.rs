@@ -71,6 +71,7 @@ fn parts_make_the_folder_of_one_run() {
     check(1, &["--min_assistant_tokens", "25"]);
     check(5, &["--max_count", "110"]);
     check(2, &["--dataset_impl", "lazy"]);
+    check(2, &["--no-dataset_impl"]);
 }
 
 #[test]
