@@ -11,6 +11,7 @@
 mod archive; // the one file of a tar archive
 pub mod content; // path -> bytes, unpacked, from the first to the last
 pub mod json; // bytes -> blocks of rows, one slice per row
+mod unpanicking; // a library that panics over a damaged file -> an error
 pub mod columns; // parquet and arrow -> batches, one JSON value per row
 pub(crate) mod numbers; // numbers whose text is lost when they are read
 pub mod bad_row; // what is wrong with a row, in words

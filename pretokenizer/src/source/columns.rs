@@ -16,13 +16,14 @@ use arrow_array::{
     Array, ArrayRef, FixedSizeListArray, LargeListArray, ListArray, RecordBatch, StructArray,
 };
 use arrow_ipc::reader::{FileReader, StreamReader};
-use arrow_schema::DataType;
+use arrow_schema::{ArrowError, DataType};
 use cli::exit;
 use parquet::arrow::arrow_reader::{ParquetRecordBatchReader, ParquetRecordBatchReaderBuilder};
 use serde_json::{Map, Value};
 
 use crate::scratch::Scratch;
 use crate::source::content::Content;
+use crate::source::unpanicking::unpanicking;
 
 /// Rows of a batch, where the file leaves the choice.
 const BATCH: usize = 256;
@@ -95,42 +96,54 @@ impl Batches {
         scratch: &Scratch,
         path: &Path,
     ) -> anyhow::Result<Self> {
-        let reader = match kind {
-            Kind::Parquet => {
-                let file = content.into_file(scratch)?;
-                let builder = ParquetRecordBatchReaderBuilder::try_new(file);
-                let reader = builder.and_then(|it| it.with_batch_size(BATCH).build());
-                let reader = reader.map_err(|e| broken(kind, path, &e))?;
-                BatchReader::Parquet(Box::new(reader))
-            }
-            Kind::ArrowFile => {
-                let file = BufReader::new(content.into_file(scratch)?);
-                let reader = FileReader::try_new(file, None).map_err(|e| broken(kind, path, &e))?;
-                BatchReader::File(Box::new(reader))
-            }
-            Kind::ArrowStream => {
-                let bytes = BufReader::new(content);
-                let reader =
-                    StreamReader::try_new(bytes, None).map_err(|e| broken(kind, path, &e))?;
-                BatchReader::Stream(Box::new(reader))
-            }
-        };
+        let reader = unpanicking(|| BatchReader::open(kind, content, scratch, path))
+            .map_err(|panic| broken(kind, path, &panic))??;
         Ok(Self { kind, reader, next_row: 1 })
     }
 
     /// The next rows; `None` behind the last ones.
     pub fn next(&mut self, path: &Path) -> anyhow::Result<Option<Batch>> {
-        let batch = match &mut self.reader {
-            BatchReader::Parquet(reader) => reader.next(),
-            BatchReader::File(reader) => reader.next(),
-            BatchReader::Stream(reader) => reader.next(),
-        };
+        let batch =
+            unpanicking(|| self.reader.next()).map_err(|panic| broken(self.kind, path, &panic))?;
         let Some(rows) = batch.transpose().map_err(|e| broken(self.kind, path, &e))? else {
             return Ok(None);
         };
         let first = self.next_row;
         self.next_row += rows.num_rows();
         Ok(Some(Batch { rows, first }))
+    }
+}
+
+impl BatchReader {
+    fn open(kind: Kind, content: Content, scratch: &Scratch, path: &Path) -> anyhow::Result<Self> {
+        Ok(match kind {
+            Kind::Parquet => {
+                let file = content.into_file(scratch)?;
+                let builder = ParquetRecordBatchReaderBuilder::try_new(file);
+                let reader = builder.and_then(|it| it.with_batch_size(BATCH).build());
+                let reader = reader.map_err(|e| broken(kind, path, &e))?;
+                Self::Parquet(Box::new(reader))
+            }
+            Kind::ArrowFile => {
+                let file = BufReader::new(content.into_file(scratch)?);
+                let reader = FileReader::try_new(file, None).map_err(|e| broken(kind, path, &e))?;
+                Self::File(Box::new(reader))
+            }
+            Kind::ArrowStream => {
+                let bytes = BufReader::new(content);
+                let reader =
+                    StreamReader::try_new(bytes, None).map_err(|e| broken(kind, path, &e))?;
+                Self::Stream(Box::new(reader))
+            }
+        })
+    }
+
+    fn next(&mut self) -> Option<Result<RecordBatch, ArrowError>> {
+        match self {
+            Self::Parquet(reader) => reader.next(),
+            Self::File(reader) => reader.next(),
+            Self::Stream(reader) => reader.next(),
+        }
     }
 }
 
@@ -197,7 +210,21 @@ fn cell(column: &ArrayRef, i: usize) -> anyhow::Result<Value> {
             let dictionary = column.as_any_dictionary();
             cell(dictionary.values(), dictionary.normalized_keys()[i])?
         }
-        DataType::Timestamp(..) | DataType::Date32 | DataType::Date64 | DataType::Binary => {
+        DataType::Timestamp(..)
+        | DataType::Date32
+        | DataType::Date64
+        | DataType::Time32(_)
+        | DataType::Time64(_)
+        | DataType::Duration(_)
+        | DataType::Interval(_)
+        | DataType::Decimal32(..)
+        | DataType::Decimal64(..)
+        | DataType::Decimal128(..)
+        | DataType::Decimal256(..)
+        | DataType::Binary
+        | DataType::LargeBinary
+        | DataType::BinaryView
+        | DataType::FixedSizeBinary(_) => {
             // No loader reads such a field, and a row may well have one.
             Value::Null
         }
@@ -211,4 +238,65 @@ fn list(values: &ArrayRef) -> anyhow::Result<Value> {
 
 fn as_type<T: 'static>(column: &ArrayRef) -> &T {
     column.as_any().downcast_ref().expect("the data type names the array's type")
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::Write as _;
+
+    use arrow_array::{Int64Array, StringArray};
+    use arrow_ipc::writer::{FileWriter, StreamWriter};
+    use parquet::arrow::ArrowWriter;
+
+    use super::*;
+
+    /// A table of two columns, as a file of each kind.
+    fn files() -> [Vec<u8>; 3] {
+        let texts: ArrayRef =
+            std::sync::Arc::new(StringArray::from(vec![Some("one"), None, Some("")]));
+        let numbers: ArrayRef = std::sync::Arc::new(Int64Array::from(vec![1, 2, 3]));
+        let batch = RecordBatch::try_from_iter([("t", texts), ("n", numbers)]).unwrap();
+        let schema = batch.schema();
+        let mut file = FileWriter::try_new(Vec::new(), &schema).unwrap();
+        file.write(&batch).unwrap();
+        let mut stream = StreamWriter::try_new(Vec::new(), &schema).unwrap();
+        stream.write(&batch).unwrap();
+        let mut parquet = ArrowWriter::try_new(Vec::new(), schema, None).unwrap();
+        parquet.write(&batch).unwrap();
+        [file.into_inner().unwrap(), stream.into_inner().unwrap(), parquet.into_inner().unwrap()]
+    }
+
+    fn read(bytes: &[u8]) -> anyhow::Result<Vec<Value>> {
+        let mut file = tempfile::NamedTempFile::new()?;
+        file.write_all(bytes)?;
+        let Some(kind) = Kind::of(bytes) else { bail!("no table") };
+        let scratch = Scratch::new(file.path().parent().expect("a file has a folder"));
+        let content = Content::open(file.path())?;
+        let mut batches = Batches::open(kind, content, &scratch, file.path())?;
+        let mut rows = Vec::new();
+        while let Some(batch) = batches.next(file.path())? {
+            for i in 0..batch.rows.num_rows() {
+                rows.push(row(&batch.rows, i)?);
+            }
+        }
+        Ok(rows)
+    }
+
+    #[test]
+    fn a_changed_byte_of_a_table_makes_no_panic() {
+        for bytes in files() {
+            let rows = read(&bytes).unwrap();
+            assert_eq!(rows[0], serde_json::json!({"t": "one", "n": 1}));
+            assert_eq!(rows.len(), 3);
+            let mut n_refused = 0;
+            for i in 0..bytes.len() {
+                for change in [0x01, 0x40, 0x80] {
+                    let mut bytes = bytes.clone();
+                    bytes[i] ^= change;
+                    n_refused += u32::from(read(&bytes).is_err());
+                }
+            }
+            assert!(n_refused > 100, "{n_refused}");
+        }
+    }
 }
