@@ -71,12 +71,6 @@ pub(crate) fn check_new_rows(config: &Config, n_stored: i64, n_rows: i64) -> Res
 /// Ranks that share matrices have equal parts of them.
 pub(crate) fn check_tensor(config: &Config, base: &LlamaConfig) -> Result<()> {
     let tensor = config.parallel.tensor;
-    if tensor > 1 && config.lora.is_some() {
-        bail_input!(
-            "`parallel.tensor` is {tensor}, but adapters (`lora`) are not shared by ranks\n\
-             hint: set `parallel.tensor` to 1; with `parallel.zero: 3` each rank has a part of the base"
-        );
-    }
     let shared = [
         ("attention heads", "num_attention_heads", base.num_attention_heads, ""),
         ("heads of keys and values", "num_key_value_heads", base.num_key_value_heads, ""),

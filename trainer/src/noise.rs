@@ -43,6 +43,8 @@ pub struct Dropout {
     seed: u64,
     /// The places that it is applied to, if they are some of a micro-batch's only.
     span: Option<Span>,
+    /// The same for the channels of what goes into an adapter.
+    columns: Option<Span>,
 }
 
 impl Noise {
@@ -69,7 +71,7 @@ impl Noise {
             (true, last) => layer as f64 / last as f64,
         };
         let seed = self.unit(1 + layer, batch);
-        Dropout { p: dropout * share, adapters: self.adapters, seed, span: None }
+        Dropout { p: dropout * share, adapters: self.adapters, seed, span: None, columns: None }
     }
 
     /// Adds the noise to the embedding's output; to that of a stretch of the places, if one is given.
@@ -94,7 +96,7 @@ impl Noise {
         let NoiseConfig { dropout, lima_dropout, .. } = self.settings;
         // LIMA: no dropout below the first block.
         let p = if lima_dropout { 0.0 } else { dropout };
-        Dropout { p, adapters: 0.0, seed: self.unit(0, batch), span: None }
+        Dropout { p, adapters: 0.0, seed: self.unit(0, batch), span: None, columns: None }
     }
 
     fn unit(&self, unit: usize, batch: &MicroBatch) -> u64 {
@@ -108,6 +110,11 @@ impl Dropout {
         Self { span, ..self }
     }
 
+    /// The same, applied to a stretch of the channels only.
+    pub fn of_columns(self, columns: Span) -> Self {
+        Self { columns: Some(columns), ..self }
+    }
+
     /// Sets numbers to 0 and scales the others up, so that the sum is the same in the mean.
     pub fn apply(&self, x: Tensor, site: Site) -> Tensor {
         let p = if matches!(site, Site::Adapter(_)) { self.adapters } else { self.p };
@@ -115,6 +122,13 @@ impl Dropout {
             return x;
         }
         start(self.seed, site);
+        if let (Site::Adapter(_), Some(Span { all, start, length })) = (site, self.columns) {
+            // Drawn for all channels, so that each has the same whoever keeps it.
+            let mut size = x.size();
+            *size.last_mut().expect("channels") = all;
+            let ones = Tensor::ones(&size, (x.kind(), x.device()));
+            return x * ones.dropout(p, true).narrow(-1, start, length);
+        }
         match self.span {
             None => x.dropout(p, true),
             Some(_) if planted(Fault::OwnMask) => x.dropout(p, true),

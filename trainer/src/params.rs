@@ -131,6 +131,15 @@ impl Unit {
         }
     }
 
+    /// What is trained of a parameter of the base: itself, the small matrices beside it, or nothing.
+    pub(crate) fn trained(&self, number: usize) -> &[Tensor] {
+        match self.places[number] {
+            Place::Trained(number) => &self.leaves[number..=number],
+            Place::Frozen(_, Some(a)) => &self.leaves[a..=a + 1],
+            Place::Frozen(_, None) => &[],
+        }
+    }
+
     /// The small matrices beside a parameter of the base, if it has an adapter.
     pub(crate) fn adapter(&self, number: usize) -> Option<[&Tensor; 2]> {
         match self.places[number] {

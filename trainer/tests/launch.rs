@@ -243,6 +243,29 @@ fn a_stage_that_is_killed_ends_all_of_them_and_restarts_end_where_an_undisturbed
 }
 
 #[test]
+fn adapters_that_ranks_share_are_saved_resumed_and_exported_as_those_of_one_rank() {
+    let lora = "{r: 4, lora_dropout: 0.1, target_modules: [q_proj, o_proj, gate_proj, down_proj]}";
+    let run = TinyRun::new(6, &format!("precision: fp32\nlora: {lora}\n"));
+    let micro = ["--set", "batch.micro=2"];
+    let mesh = [&micro[..], &["--set", "parallel.tensor=2"]].concat();
+    succeeds(&mut run.train("alone", &micro));
+    succeeds(&mut launch(&run, 2, &[], "whole", &mesh));
+    let difference = off(&run, 6, "alone", "whole");
+    assert!(difference < 1e-4, "{difference}");
+
+    let stop = [&mesh[..], &["--stop-after", "3"]].concat();
+    succeeds(&mut launch(&run, 2, &[], "parts", &stop));
+    succeeds(&mut launch(&run, 2, &[], "parts", &mesh));
+    check_same(&run, 6, "whole", "parts");
+    succeeds(&mut launch(&run, 2, &[], "moved", &stop));
+    succeeds(&mut run.train("moved", &micro));
+    let difference = off(&run, 6, "alone", "moved");
+    assert!(difference < 1e-4, "{difference}");
+    succeeds(run.command("export").args(["whole", "--out", "merged"]));
+    succeeds(run.command("export").args(["whole", "--adapter", "--out", "adapter"]));
+}
+
+#[test]
 fn a_rank_that_is_killed_ends_all_of_them_and_restarts_end_where_an_undisturbed_run_does() {
     let run = TinyRun::new(30, "checkpoint: {every: 4}\n");
     let micro = ["--set", "batch.micro=1", "--set", "parallel.zero=2"];

@@ -273,6 +273,24 @@ fn a_rank_sends_what_the_formulas_say() {
 }
 
 #[test]
+fn adapters_are_shared_as_their_matrices_are() {
+    ranks::run(4, |place| {
+        let ranks = join(place);
+        let all = "target_modules: [q_proj, k_proj, v_proj, o_proj, gate_proj, up_proj, down_proj]";
+        let lora = format!("lora={{r: 3, {all}}}");
+        check(&ranks, &[&lora], &layouts(4, 2), 1e-12);
+        let lora = format!(
+            "lora={{r: 3, lora_dropout: 0.2, {all}, modules_to_save: [embed_tokens, lm_head]}}"
+        );
+        let settings = [&lora, "noise={dropout: 0.1}", "data.rows=packed", "batch.micro=2"];
+        check(&ranks, &settings, &layouts(4, 2)[3..9], 1e-12);
+        // As many rows and columns as the matrices themselves have: what is cut must not be told by its size.
+        let lora = format!("lora={{r: 16, {all}}}");
+        check(&ranks, &[&base_for_four(false), &lora], &layouts(4, 4)[..2], 1e-12);
+    });
+}
+
+#[test]
 fn what_ranks_cannot_share_is_refused_with_the_reason() {
     ranks::run(4, |place| {
         let ranks = join(place);
@@ -283,7 +301,6 @@ fn what_ranks_cannot_share_is_refused_with_the_reason() {
         };
         refused(&["parallel.tensor=3"], "which does not divide the number of ranks, 4");
         refused(&["parallel.tensor=4"], "has 2 heads of keys and values (`num_key_value_heads`)");
-        refused(&["parallel.tensor=2", "lora={}"], "but adapters (`lora`) are not shared by ranks");
         refused(
             &["parallel.tensor=2", "batch.global=2", "batch.micro=2"],
             "there are 2 groups of 2 ranks, but an update has 1 micro-batches",

@@ -150,6 +150,7 @@ fn whatever_is_minimised_and_whatever_noise_is_added_it_is_what_one_rank_has() {
         }
         for lora in ["lora={r: 2}", "lora={r: 2, modules_to_save: [embed_tokens, lm_head]}"] {
             check(&ranks, &[lora], &layouts(4, 2, 1), 1e-12);
+            check(&ranks, &[lora], &layouts(4, 2, 2)[..2], 1e-12);
         }
         check(
             &ranks,

@@ -53,7 +53,8 @@ fn weights_gradients_and_moments_take_what_is_planned_at_every_stage_of_zero() {
     };
     let lora = "lora: {r: 64, modules_to_save: [lm_head]}\n";
     let of = |zero: u8| ["", lora].map(|it| format!("parallel: {{zero: {zero}}}\n{it}"));
-    let shared = ["parallel: {tensor: 2}\n", "parallel: {pipeline: 2}\n"].map(String::from);
+    let (tensor, pipeline) = ("parallel: {tensor: 2}\n", "parallel: {pipeline: 2}\n");
+    let shared = [tensor.into(), format!("{tensor}{lora}"), pipeline.into()];
     for layout in (0..=3).flat_map(of).chain(shared) {
         let lines = format!("precision: bf16\n{layout}");
         // Processes of its own: what an allocator keeps of an earlier model must not help a later one.

@@ -9,6 +9,8 @@
 
 use std::rc::Rc;
 
+use std::ops::Range;
+
 use anyhow::{Context as _, Result};
 use tch::Tensor;
 
@@ -150,7 +152,7 @@ impl<'a> Split<'a> {
         let (model, mesh) = (self.model, self.model.mesh());
         let unit = &model.units[1 + layer];
         let [q, k, v, o, gate, up, down] =
-            [0, 1, 2, 3, 4, 5, 6].map(|matrix| model.matrix(unit, matrix, None));
+            [0, 1, 2, 3, 4, 5, 6].map(|matrix| self.matrix(layer, matrix));
         let [attention_norm, mlp_norm] = [7, 8].map(|norm| unit.weight(norm));
         let attention_norm = Stretch::run(x_md, |x_md| model.norm(x_md, attention_norm));
         let normed_nd = mesh.gather(&attention_norm.output, self.span)?;
@@ -178,24 +180,35 @@ impl<'a> Split<'a> {
     ) -> Result<(Tensor, Gradients)> {
         let mesh = self.model.mesh();
         let unit = &self.model.units[1 + layer];
-        let [q, k, v, o, gate, up, down, attention_norm, mlp_norm] =
-            [0, 1, 2, 3, 4, 5, 6, 7, 8].map(|number| unit.weight(number));
+        let trained = |numbers: Range<usize>| -> Vec<&Tensor> {
+            numbers.flat_map(|number| unit.trained(number)).collect()
+        };
         // What is added to the stream has the stream's gradient, without what was dropped of it.
         let added_md = self.dropped(layer, grad_md.shallow_clone(), Site::Mlp);
         let added_nd = mesh.gather(&added_md, self.span)?;
-        let (normed_nd, mlp) = block.mlp.back(&added_nd, &[gate, up, down])?;
+        let (normed_nd, mlp) = block.mlp.back(&added_nd, &trained(4..7))?;
         let normed_md = mesh.reduce(Summand(normed_nd), self.span)?;
-        let (through_md, mlp_norm) = block.mlp_norm.back(&normed_md, &[mlp_norm])?;
+        let (through_md, mlp_norm) = block.mlp_norm.back(&normed_md, &trained(8..9))?;
         let grad_md = grad_md + through_md;
 
         let added_md = self.dropped(layer, grad_md.shallow_clone(), Site::Attention);
         let added_nd = mesh.gather(&added_md, self.span)?;
-        let (normed_nd, attention) = block.attention.back(&added_nd, &[q, k, v, o])?;
+        let (normed_nd, attention) = block.attention.back(&added_nd, &trained(0..4))?;
         let normed_md = mesh.reduce(Summand(normed_nd), self.span)?;
-        let (through_md, attention_norm) =
-            block.attention_norm.back(&normed_md, &[attention_norm])?;
+        let (through_md, attention_norm) = block.attention_norm.back(&normed_md, &trained(7..8))?;
         let parameters = [attention, mlp, attention_norm, mlp_norm];
         Ok((grad_md + through_md, parameters.into_iter().flatten().collect()))
+    }
+
+    /// What this rank holds of a matrix of a block, with what it holds of its adapter. An adapter's copy of a small matrix
+    /// is read on every rank, by what only this one has.
+    fn matrix(&self, layer: usize, number: u8) -> Linear<'_> {
+        let unit = &self.model.units[1 + layer];
+        let spec = unit.base_param(number.into());
+        let columns =
+            Span { all: spec.shape[1], start: spec.held.offset[1], length: spec.held.size[1] };
+        let dropout = self.noise.map(|noise| noise.block(layer, self.batch).of_columns(columns));
+        self.model.matrix(unit, number, dropout)
     }
 
     /// This rank's heads.

@@ -53,19 +53,36 @@ impl Split {
             let adapter = lora.targets(module).then_some(trained.params.len());
             if adapter.is_some() {
                 let r = i64::from(lora.r);
-                let matrix = |end, shape: [i64; 2]| {
-                    let spec = ParamSpec::new(&format!("{name}{end}"), &shape, Share::Copy, true);
-                    // An adapter is where its matrix is.
-                    if param.held.numel() == 0 { spec.elsewhere() } else { spec }
-                };
-                trained.params.push(matrix(A, [r, param.shape[1]]));
-                trained.params.push(matrix(B, [param.shape[0], r]));
+                for (end, shape, share) in [
+                    (A, [r, param.shape[1]], Share::Columns),
+                    (B, [param.shape[0], r], Share::Rows),
+                ] {
+                    trained.params.push(beside(&param, &format!("{name}{end}"), shape, share));
+                }
             }
             places.push(Place::Frozen(frozen.params.len(), adapter));
             frozen.params.push(param);
         }
         Self { trained, frozen, places }
     }
+}
+
+/// One of the small matrices beside `matrix`, which has its columns, or its rows, as `share` says. If the ranks of a tensor group
+/// share the matrix by these, they share the small one so too. If not, each has a copy of that, whose gradient is a summand:
+/// what came of its part of the matrix.
+fn beside(matrix: &ParamSpec, name: &str, shape: [i64; 2], share: Share) -> ParamSpec {
+    let mut spec = ParamSpec::new(name, &shape, Share::Summand, true);
+    if matrix.held.numel() == 0 {
+        // An adapter is where its matrix is.
+        return spec.elsewhere();
+    }
+    if share == matrix.share {
+        let dim = usize::from(share == Share::Columns);
+        spec.share = share;
+        spec.held.offset[dim] = matrix.held.offset[dim];
+        spec.held.size[dim] = matrix.held.size[dim];
+    }
+    spec
 }
 
 /// Gives the adapters of a model the numbers that peft's begin with: `A` is uniform up to one over the square root of
@@ -84,7 +101,8 @@ pub fn init(model: &mut Model, seed: u32) -> Result<()> {
                 let range = piece.in_param;
                 // A rank may have nothing of it.
                 if !range.is_empty() {
-                    place.copy_(&whole.narrow(0, range.start, range.end - range.start));
+                    let held = spec.held.of(&whole.view(spec.shape.as_slice())).reshape([-1]);
+                    place.copy_(&held.narrow(0, range.start, range.end - range.start));
                 }
             } else if spec.name.ends_with(B) {
                 let _ = place.zero_();
