@@ -6,6 +6,7 @@
 //! | a pattern with `*`, `?` or `[..]` | those that it matches, sorted by name |
 //! | a folder | those of the split, as in a dataset of the Hugging Face hub |
 //! | `org/name`, or `hf://datasets/org/name` | the same, of the dataset: from the cache of Hugging Face, or fetched |
+//! | `hf://datasets/org/name/file` | this file of the dataset |
 
 use std::path::{Path, PathBuf};
 
@@ -19,8 +20,15 @@ use crate::source::repository;
 pub fn files(paths: &[String], config: Option<&str>, split: &str) -> anyhow::Result<Vec<PathBuf>> {
     let mut files = Vec::new();
     for path in paths {
-        let path = path.strip_prefix("hf://datasets/").unwrap_or(path);
-        if Path::new(path).is_file() {
+        let of_hub = path.strip_prefix("hf://datasets/");
+        let path = of_hub.unwrap_or(path);
+        if let Some((dataset, file)) = of_hub.and_then(dataset_and_file) {
+            files.extend(repository::files(dataset, &[file.to_owned()])?);
+        } else if let Some((scheme, _)) = path.split_once("://") {
+            bail_input!(
+                "`path: {path}`: what stands at `{scheme}://` is not read\nhint: copy it to this machine, and give the path of a file or folder; `hf://datasets/org/name` is fetched"
+            );
+        } else if Path::new(path).is_file() {
             files.push(PathBuf::from(path));
         } else if path.contains(['*', '?', '[']) {
             files.extend(matching(path)?);
@@ -33,6 +41,13 @@ pub fn files(paths: &[String], config: Option<&str>, split: &str) -> anyhow::Res
         }
     }
     Ok(files)
+}
+
+/// The two parts of `org/name/file`.
+fn dataset_and_file(path: &str) -> Option<(&str, &str)> {
+    let (end, _) = path.match_indices('/').nth(1)?;
+    let (dataset, file) = (&path[..end], &path[end + 1..]);
+    (!file.is_empty()).then_some((dataset, file))
 }
 
 /// Whether this can be a dataset, and is no mistyped file.

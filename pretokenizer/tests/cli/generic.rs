@@ -162,6 +162,13 @@ fn mistakes_name_the_key_and_what_there_is() {
     "#]],
     );
     check(
+        "messages: {name: m, path: 's3://bucket/m.jsonl'}",
+        &expect![[r#"
+        Some(2): error: configs/a.yaml:2:14: `m`: `path: s3://bucket/m.jsonl`: what stands at `s3://` is not read
+        hint: copy it to this machine, and give the path of a file or folder; `hf://datasets/org/name` is fetched
+    "#]],
+    );
+    check(
         "messages: {name: m, path: m.jsonl, roles: {tool: helper}}",
         &expect![[r#"
         Some(2): error: configs/a.yaml:2:14: `m`: `helper` is no role: expected `system`, `user`, `assistant`, `context`, or in `roles` also `drop`
@@ -256,6 +263,23 @@ fn zstd_files_and_the_cache_of_hugging_face_are_read() {
 /// In Zephyr's style.
 const TEMPLATE: &str = "{% for m in messages %}{% if m.role == 'system' %}{{ raise_exception('no system here') }}{% endif %}\
      {{ '<|' + m.role + '|>\\n' + m.content + eos_token + '\\n' }}{% endfor %}";
+
+#[test]
+fn a_file_of_a_dataset_can_be_named() {
+    let path = "'hf://datasets/org/name/more/b.jsonl'";
+    let entry = format!("text: {{name: t, path: {path}, val_split: 0}}");
+    let workplace = Workplace::with_datasets(&format!("[{entry}]"));
+    for (file, text) in [("a.jsonl", "a"), ("more/b.jsonl", "b")] {
+        workplace.write(&format!("org/name/{file}"), format!("{{\"text\": \"{text}\"}}\n"));
+    }
+    assert_eq!(texts(&workplace), "{\"text\": \"b\"}\n");
+    fs::remove_file(workplace.path().join("org/name/more/b.jsonl")).expect("it was written");
+    let error = texts(&workplace);
+    assert!(
+        error.contains("more/b.jsonl: no such file\nhint: the files there are: a.jsonl"),
+        "{error}"
+    );
+}
 
 #[test]
 fn a_pattern_takes_no_hidden_file_but_may_look_into_a_hidden_folder() {
