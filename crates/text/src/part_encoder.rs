@@ -333,6 +333,7 @@ mod tests {
         check(&["a"], "`▁` is no piece");
         check(&["▁", "a b"], "piece `a b` holds a blank that is not `▁`");
         check(&["▁", "a", "ab"], "piece `ab` is made from a character that is no piece");
+        check(&["▁", "a", &"a".repeat(128)], "a piece has 128 bytes, more than 127");
         let mut model = Model::of(&[piece("▁"), piece("x")]);
         model.pieces.last_mut().unwrap().kind = Kind::UserDefined;
         assert_eq!(Parts::from_model(&model).unwrap_err(), "piece `x` has type UserDefined");

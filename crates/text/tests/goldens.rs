@@ -68,6 +68,35 @@ fn the_known_answers_are_met() {
 }
 
 #[test]
+fn a_model_with_a_long_piece_is_encoded_slowly_and_right() {
+    let Some(llama) = shared::path("tokenizers/llama2/tokenizer.model") else { return };
+    let mut model = fs_err::read(llama).expect("the model can be read");
+    for n in [32, 64, 128] {
+        // Message by message, protobuf is only joined: a piece (1) of a text (1) and a score (5 in 21).
+        let score = (-1e6_f32).to_le_bytes();
+        let text = "=".repeat(n);
+        let text = [&[0x0a][..], &varint(n), text.as_bytes()].concat();
+        let piece = [&text[..], &[0x15], &score].concat();
+        model.extend([&[0x0a][..], &varint(piece.len()), &piece].concat());
+    }
+    let folder = tempfile::tempdir().expect("a folder");
+    let file = folder.path().join("tokenizer.model");
+    fs_err::write(&file, model).expect("the model can be written");
+    let tokenizer = Tokenizer::sentencepiece(&file, &[]).expect("the model is sound");
+    assert_eq!(tokenizer.slow_because(), Some("a piece has 128 bytes, more than 127"));
+    let mut ids = Vec::new();
+    tokenizer.encoder().encode(&format!("a = b {} x", "=".repeat(260)), &mut ids);
+    // sentencepiece.SentencePieceProcessor(model_proto=model).encode("a = b " + "=" * 260 + " x")
+    assert_eq!(ids, [263, 353, 289, 1275, 32002, 32002, 1360, 921]);
+}
+
+/// A number below 2^14 as protobuf writes it.
+fn varint(n: usize) -> Vec<u8> {
+    let [low, high] = [n & 0x7f, n >> 7].map(|it| u8::try_from(it).expect("seven bits"));
+    if high == 0 { vec![low] } else { vec![low | 0x80, high] }
+}
+
+#[test]
 fn special_tokens_are_numbered_behind_the_pieces() {
     let Some(llama) = tokenizer("llama2", &CHATML) else { return };
     let expected = [

@@ -255,3 +255,21 @@ fn a_dataset_of_which_nothing_is_taken_is_told_of() {
         assert!(outcome.err.contains(expected), "{}", outcome.err);
     }
 }
+
+#[test]
+fn a_vocabulary_that_the_fast_encoder_does_not_take_is_told() {
+    let workplace = Workplace::with_datasets("[joke: {val_split: 0}]");
+    workplace.write(JOKES, jokes(20));
+    let told = |workplace: &Workplace| {
+        let outcome = workplace.run(&["--configs", "a"]).ok();
+        let lines = outcome.err.lines().filter(|line| line.contains("vocab_file"));
+        lines.map(String::from).collect::<Vec<_>>()
+    };
+    assert!(told(&workplace).is_empty());
+    // One more piece, of 128 bytes: parts of a protobuf message are only joined.
+    let piece = [&[0x0a, 0x80, 0x01][..], "=".repeat(128).as_bytes()].concat();
+    let model = workplace.read("demo.model");
+    workplace.write("demo.model", [&model[..], &[0x0a, 0x83, 0x01], &piece].concat());
+    let expected = "note: `vocab_file: demo.model`: texts are encoded at a tenth of the usual speed, since a piece has 128 bytes, more than 127";
+    assert_eq!(told(&workplace), [expected]);
+}
