@@ -37,15 +37,22 @@ def build(folder: Path, *flags):
     """Runs the program; seconds, CPU seconds and peak memory in MB."""
     target = ROOT / os.environ.get("CARGO_TARGET_DIR", "target")
     command = [target / "release" / "pretokenizer", "build", "--configs", *inputs.SECTIONS, *flags]
-    start = time.perf_counter()
-    with open(folder / "log", "w") as log:
-        child = subprocess.Popen(command, cwd=folder, stdout=subprocess.DEVNULL, stderr=log)
-        _, status, usage = os.wait4(child.pid, 0)
-        child.returncode = os.waitstatus_to_exitcode(status)
-    seconds = time.perf_counter() - start
-    if child.returncode:
-        sys.exit((folder / "log").read_text())
-    return seconds, usage.ru_utime + usage.ru_stime, usage.ru_maxrss * 1024 / 1e6
+    started = subprocess.run([sys.executable, "-S", "-c", STARTER, *command], cwd=folder, capture_output=True, text=True)
+    if started.returncode:
+        sys.exit(started.stderr)
+    return json.loads(started.stdout)
+
+
+# A process's peak begins with that of the one which starts it, so one that never held an input does that.
+STARTER = """
+import os, resource, subprocess, sys, time
+start = time.perf_counter()
+ended = subprocess.run(sys.argv[1:], stdout=subprocess.DEVNULL)
+seconds = time.perf_counter() - start
+usage = resource.getrusage(resource.RUSAGE_CHILDREN)
+print([seconds, usage.ru_utime + usage.ru_stime, usage.ru_maxrss * 1024 / 1e6])
+sys.exit(ended.returncode)
+"""
 
 
 def digest(folder: Path):

@@ -1,6 +1,7 @@
 """Inputs of any size for `pretokenizer build`: the datamix of ../shared/oracle/real, enlarged.
 
-Every copy of a row has the sentences of its texts in an order of its own: rows differ, and words are those of real ones.
+Each of the first copies of a row has the sentences of its texts in an order of its own: rows differ, and words are those of
+real ones.
 """
 
 import gzip
@@ -35,11 +36,17 @@ def write(folder: Path, megabytes: float, form: str = "json"):
     write_rows(folder / OASST, enlarged(trees, copies, "text"), "gz")
 
 
+# Making rows takes longer than building shards of them; beyond so many copies, those there are come again.
+MOST_COPIES = 32
+
+
 def enlarged(rows, copies, *keys):
     shuffle = random.Random(1)
+    made = []
     for copy in range(copies):
-        for row in rows:
-            yield changed(row, keys, shuffle) if copy else row
+        if copy < MOST_COPIES:
+            made.append([changed(row, keys, shuffle) if copy else row for row in rows])
+        yield from made[copy % MOST_COPIES]
 
 
 def changed(value, keys, shuffle, is_text=False):
