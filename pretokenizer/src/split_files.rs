@@ -72,6 +72,11 @@ impl<'p> SplitFiles<'p> {
         })
     }
 
+    /// The files, tokens and roles of which are written at the same time.
+    pub(crate) fn in_parallel(self, in_parallel: bool) -> Self {
+        Self { shards: self.shards.in_parallel(in_parallel), ..self }
+    }
+
     /// How many documents of the plan were seen, kept or not.
     pub(crate) fn n_seen(&self) -> usize {
         self.n_seen

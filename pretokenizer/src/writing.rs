@@ -42,6 +42,7 @@ pub(crate) fn write_splits(
     let create = |(plan, share): (_, &Range<usize>)| {
         let (tokenizer, first) = (pipeline.tokenizer, share.start);
         SplitFiles::create(datamix, tokenizer, plan, first, max_count, for_ledger, folder)
+            .map(|files| files.in_parallel(pipeline.threads > 1))
     };
     let splits = plans.iter().zip(shares).map(create).collect::<anyhow::Result<Vec<_>>>()?;
     if let (Some(max), false) = (max_count, pipeline.filter.keeps_all()) {

@@ -5,6 +5,7 @@
 
 use std::ffi::OsString;
 use std::io::{self, Read, Write};
+use std::panic::resume_unwind;
 use std::path::{Path, PathBuf};
 use std::thread;
 
@@ -15,6 +16,9 @@ use crate::role::Role;
 
 /// The reference gives roles a vocabulary of 16, which is why they are 16 bits wide.
 const ROLE_VOCABULARY: u32 = 16;
+
+/// Bytes that take longer to hash and to write, some 100 microseconds, than a thread takes to start.
+const WORTH_A_THREAD: usize = 1 << 18;
 
 /// How tokens and roles are stored.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -43,6 +47,7 @@ pub struct PairWriter {
     text: Half,
     role: Half,
     sizes: Vec<u32>,
+    in_parallel: bool,
     /// For [`PairWriter::push`].
     batch: Batch,
 }
@@ -161,8 +166,15 @@ impl PairWriter {
             text: Half::create(prefix, "text")?,
             role: Half::create(prefix, "role")?,
             sizes: Vec::new(),
+            in_parallel: false,
             batch: Batch::new(format),
         })
+    }
+
+    /// The writer, hashing and writing the tokens and the roles of large batches at the same time, on two threads.
+    #[must_use]
+    pub fn in_parallel(self, in_parallel: bool) -> Self {
+        Self { in_parallel, ..self }
     }
 
     /// Appends a document; it may be empty.
@@ -195,8 +207,19 @@ impl PairWriter {
             true => batch.n_tokens,
             false => sizes.iter().map(|size| *size as usize).sum(),
         };
-        self.text.bin.write_all(&batch.text[..n_tokens * self.format.text.bytes()])?;
-        self.role.bin.write_all(&batch.role[..n_tokens * self.format.role.bytes()])?;
+        let tokens = &batch.text[..n_tokens * self.format.text.bytes()];
+        let roles = &batch.role[..n_tokens * self.format.role.bytes()];
+        let Self { text, role, .. } = self;
+        if self.in_parallel && tokens.len() >= WORTH_A_THREAD {
+            thread::scope(|scope| {
+                let role = scope.spawn(|| role.bin.write_all(roles));
+                text.bin.write_all(tokens)?;
+                role.join().unwrap_or_else(|panic| resume_unwind(panic))
+            })?;
+        } else {
+            text.bin.write_all(tokens)?;
+            role.bin.write_all(roles)?;
+        }
         self.sizes.extend(sizes);
         Ok(())
     }
@@ -223,7 +246,7 @@ impl PairWriter {
         thread::scope(|scope| {
             let role = scope.spawn(|| self.role.finish(&role_idx));
             let text = self.text.finish(&text_idx)?;
-            let role = role.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))?;
+            let role = role.join().unwrap_or_else(|panic| resume_unwind(panic))?;
             Ok([text, role].concat())
         })
     }

@@ -191,9 +191,15 @@ impl Scalar {
         }
     }
 
+    #[expect(clippy::cast_precision_loss, reason = "Python's float() rounds as well")]
     fn real(self) -> Result<f64, Self> {
         match self {
             Self::Truth(value) => Ok(f64::from(u8::from(value))),
+            Self::Real(value) => {
+                numbers::note(value);
+                Ok(value)
+            }
+            Self::Whole(value) => Ok(value as f64),
             other => {
                 let Text(text) = other.text()?;
                 python::strip(&text).parse().map_err(|_| Self::Text(text))

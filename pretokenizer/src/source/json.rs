@@ -91,7 +91,13 @@ impl Block {
         match &self.rows {
             Rows::Lines(first) => {
                 let mut number = *first;
-                let lines = self.bytes.split(|b| *b == b'\n').flat_map(move |line| {
+                let ends = memchr::memchr_iter(b'\n', &self.bytes).chain([self.bytes.len()]);
+                let lines = ends.scan(0, |start, end| {
+                    let line = &self.bytes[*start..end];
+                    *start = end + 1;
+                    Some(line)
+                });
+                let lines = lines.flat_map(move |line| {
                     let (rows, n_lines) = rows_of_line(line);
                     let first = number;
                     number += n_lines;

@@ -366,7 +366,18 @@ impl Visitor<'_> for ColumnIndex<'_> {
 }
 
 fn parse_fast<S: RowSeed>(bytes: &[u8], seed: S) -> Option<S::Row> {
-    let mut json = serde_json::Deserializer::from_slice(bytes);
+    // Whether it is UTF-8 is asked once, and not of each text in it. If not, the row may still be read, as long as only fields
+    // that are passed over are the reason.
+    match std::str::from_utf8(bytes) {
+        Ok(text) => read_all(serde_json::Deserializer::from_str(text), seed),
+        Err(_) => read_all(serde_json::Deserializer::from_slice(bytes), seed),
+    }
+}
+
+fn read_all<'de, R: serde_json::de::Read<'de>, S: RowSeed>(
+    mut json: serde_json::Deserializer<R>,
+    seed: S,
+) -> Option<S::Row> {
     let row = seed.read(&mut json).ok()?;
     json.end().ok().map(|()| row)
 }

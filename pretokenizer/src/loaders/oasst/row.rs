@@ -3,9 +3,11 @@
 //! Files hold trees (`message_tree_id`, `prompt` with nested `replies`) or messages (`message_id`); the Hugging Face
 //! datasets hold messages, a tree's depth first. Which one a row is, its fields say.
 
+use std::borrow::Cow;
 use std::fmt;
 
-use serde::de::{self, MapAccess, Visitor};
+use serde::de::value::SeqAccessDeserializer;
+use serde::de::{Error, IgnoredAny, MapAccess, SeqAccess, Visitor};
 use serde::{Deserialize, Deserializer};
 use serde_json::Value;
 
@@ -148,18 +150,18 @@ impl<'de> Deserialize<'de> for Labels {
                 // In files, the key is a label's name; in datasets, the keys are `name` and `value`, with lists of the same
                 // length.
                 let mut labels = Vec::new();
-                let (mut names, mut values) = (Value::Null, Value::Null);
+                let (mut names, mut values) = (Vec::new(), Vec::new());
                 while let Some(key) = map.next_key::<String>()? {
                     match map.next_value()? {
-                        Value::Object(label) => labels.push((key, number(label.get("value"))?)),
-                        list @ Value::Array(_) if key == "name" => names = list,
-                        list @ Value::Array(_) if key == "value" => values = list,
-                        _ => {}
+                        Label::Value(value) => labels.push((key, value)),
+                        Label::List(list) if key == "name" => names = list,
+                        Label::List(list) if key == "value" => values = list,
+                        Label::List(_) | Label::Other => {}
                     }
                 }
-                let names = names.as_array().into_iter().flatten().filter_map(Value::as_str);
-                for (name, value) in names.zip(values.as_array().into_iter().flatten()) {
-                    labels.push((name.to_owned(), number(Some(value))?));
+                for (name, value) in names.iter().filter_map(Value::as_str).zip(values) {
+                    let value = Option::<Real>::deserialize(value).map_err(A::Error::custom)?;
+                    labels.push((name.to_owned(), value.map(|Real(value)| value)));
                 }
                 Ok(Labels(labels))
             }
@@ -168,8 +170,66 @@ impl<'de> Deserialize<'de> for Labels {
     }
 }
 
-/// A label's value, which may be null.
-fn number<E: de::Error>(value: Option<&Value>) -> Result<Option<f64>, E> {
-    let value = Option::<Real>::deserialize(value.unwrap_or(&Value::Null)).map_err(E::custom)?;
-    Ok(value.map(|Real(value)| value))
+/// What stands under a key of the labels.
+enum Label {
+    /// Of one label, its value, which may be null.
+    Value(Option<f64>),
+    /// The names of all labels, or their values.
+    List(Vec<Value>),
+    /// Nothing that is used.
+    Other,
+}
+
+impl<'de> Deserialize<'de> for Label {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct AsLabel;
+        impl<'de> Visitor<'de> for AsLabel {
+            type Value = Label;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("a label, or a list")
+            }
+
+            fn visit_map<A: MapAccess<'de>>(self, mut label: A) -> Result<Label, A::Error> {
+                let mut value = None;
+                while let Some(key) = label.next_key::<Cow<'de, str>>()? {
+                    if key == "value" {
+                        value = label.next_value::<Option<Real>>()?.map(|Real(value)| value);
+                    } else {
+                        label.next_value::<IgnoredAny>()?;
+                    }
+                }
+                Ok(Label::Value(value))
+            }
+
+            fn visit_seq<A: SeqAccess<'de>>(self, list: A) -> Result<Label, A::Error> {
+                Vec::deserialize(SeqAccessDeserializer::new(list)).map(Label::List)
+            }
+
+            fn visit_str<E>(self, _: &str) -> Result<Label, E> {
+                Ok(Label::Other)
+            }
+
+            fn visit_bool<E>(self, _: bool) -> Result<Label, E> {
+                Ok(Label::Other)
+            }
+
+            fn visit_i64<E>(self, _: i64) -> Result<Label, E> {
+                Ok(Label::Other)
+            }
+
+            fn visit_u64<E>(self, _: u64) -> Result<Label, E> {
+                Ok(Label::Other)
+            }
+
+            fn visit_f64<E>(self, _: f64) -> Result<Label, E> {
+                Ok(Label::Other)
+            }
+
+            fn visit_unit<E>(self) -> Result<Label, E> {
+                Ok(Label::Other)
+            }
+        }
+        deserializer.deserialize_any(AsLabel)
+    }
 }

@@ -134,9 +134,9 @@ fn whole_trees() {
           skip: 2 kept, 1 bad row: wrong type
                 row 2: bad row: wrong type: field `prompt.replies[0].replies`: found an object, expected a list
         a word for a label
-          stop: .cache/trees:2: field `prompt.replies[0].labels`: found the text "good", expected a number | hint: `on_error: skip` leaves out rows that cannot be read, and counts them
+          stop: .cache/trees:2: field `prompt.replies[0].labels.quality.value`: found the text "good", expected a number | hint: `on_error: skip` leaves out rows that cannot be read, and counts them
           skip: 2 kept, 1 bad row: wrong type
-                row 2: bad row: wrong type: field `prompt.replies[0].labels`: found the text "good", expected a number
+                row 2: bad row: wrong type: field `prompt.replies[0].labels.quality.value`: found the text "good", expected a number
         a label out of range
           stop: .cache/trees:2: tree `t2`, message `a`: the label `quality` is 7, expected 0 to 1 | hint: `on_error: skip` leaves out rows that cannot be read, and counts them
           skip: 2 kept, 1 bad row: not as expected
