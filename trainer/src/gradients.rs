@@ -176,16 +176,10 @@ impl Gradients {
         if planted(Fault::Mean) {
             let _ = whole.divide_scalar_(self.ranks.size() as f64);
         }
-        let work = match self.wire {
-            Wire::Fp32 if self.zero.shards_gradients() => {
-                self.ranks.reduce_scatter(&part.empty_like(), &whole)?
-            }
-            Wire::Fp32 => self.ranks.reduce_scatter(part, &whole)?,
-            Wire::Bf16 => {
-                let whole = whole.to_kind(Kind::BFloat16);
-                self.ranks.all_to_all(&whole.empty_like(), whole)?
-            }
-        };
+        let work = self.ranks.all_to_all(match self.wire {
+            Wire::Fp32 => whole,
+            Wire::Bf16 => whole.to_kind(Kind::BFloat16),
+        })?;
         if let Some(work) = work {
             self.slots[*slot].pending = Some((unit, work));
             self.pending.push_back(*slot);
@@ -230,18 +224,15 @@ impl Gradients {
     fn settle(&mut self, slot: usize) -> Result<()> {
         let Some((unit, work)) = self.slots[slot].pending.take() else { return Ok(()) };
         self.pending.retain(|it| *it != slot);
-        let mut received = work.wait().context("adding up the ranks' gradients")?;
+        let received = work.wait().context("adding up the ranks' gradients")?;
         let part = &mut self.units[unit].part;
-        if self.wire == Wire::Bf16 {
-            // What bfloat16 loses, it loses once, on the way: the sum itself is in fp32.
-            let size = i64::try_from(self.ranks.size())?;
-            received = received.view([size, -1]).sum_dim_intlist(0, false, part.kind());
-            if !self.zero.shards_gradients() {
-                part.copy_(&received);
-            }
-        }
+        // What bfloat16 loses, it loses once, on the way: the sum itself is in fp32.
+        let size = i64::try_from(self.ranks.size())?;
+        let sum = received.view([size, -1]).sum_dim_intlist(0, false, part.kind());
         if self.zero.shards_gradients() {
-            *part += received;
+            *part += sum;
+        } else {
+            part.copy_(&sum);
         }
         Ok(())
     }

@@ -140,7 +140,7 @@ fn a_step_sends_what_the_formulas_say_and_every_rank_calls_the_same() {
                 // Both blocks stay where they are between the passes: only embedding and head take turns.
                 Zero::Weights => (2 * 4 * all / 2, 2 * (all + embed + (head + embed)) / 2, 0),
             };
-            assert_eq!(sent("reduce_scatter", Kind::Float), gradients, "{stage}");
+            assert_eq!(sent("all_to_all", Kind::Float), gradients, "{stage}");
             assert_eq!(sent("all_gather", Kind::BFloat16), weights, "{stage}");
             assert_eq!(sent("all_gather", Kind::Float), again, "{stage}");
         }

@@ -255,7 +255,7 @@ fn a_rank_sends_what_the_formulas_say() {
             let blocks = run.model.n_layers() as u64;
             let again = u64::from(recompute == "all");
             let gathers = sent("all_gather") / once;
-            let scatters = sent("reduce_scatter") / once;
+            let scatters = sent("all_to_all") / once;
             let sums = sent("all_reduce") / (2 * once);
             if sequence == "true" {
                 // A block gathers twice on either way and scatters as often, and on the way that it makes again it leaves out

@@ -133,9 +133,11 @@ impl Mesh {
             false => span.all,
         };
         whole.narrow(0, 0, kept).copy_(&x_nd.narrow(0, 0, kept));
-        let part = Tensor::empty([span.length, width], options);
-        match self.tensor.reduce_scatter(&part, &whole)? {
-            Some(work) => Ok(work.wait()?),
+        match self.tensor.all_to_all(whole.shallow_clone())? {
+            Some(work) => {
+                let theirs = work.wait()?.view([-1, span.length, width]);
+                Ok(theirs.sum_dim_intlist(0, false, whole.kind()))
+            }
             None => Ok(whole),
         }
     }
