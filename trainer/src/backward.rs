@@ -95,6 +95,7 @@ impl<'a> Underway<'a> {
         let lowest = model.lowest_trained();
         let mut kept = Vec::new();
         let mut x_btd = input;
+        model.enter_stage()?;
         for unit in model.stage_without_head() {
             model.enter(unit, Some(unit + 1))?;
             let input = x_btd.map(|x| x.set_requires_grad(unit > lowest));
@@ -168,7 +169,7 @@ fn through_head(
     gradients: &mut Gradients,
 ) -> Result<loss::HeadGradients> {
     let head = model.n_layers() + 1;
-    model.enter_head(Some(head - 1))?;
+    model.enter(head, Some(head - 1))?;
     gradients.open(head)?;
     // A tied head's matrix is the embedding's, whose gradient is whole when the way back has come there.
     let matrix = model.head_unit();
@@ -216,12 +217,13 @@ pub fn forward(model: &Model, batch: &MicroBatch, input: Option<Tensor>) -> Resu
     let _no_grad = tch::no_grad_guard();
     let walk = Walk::new(model, batch, None);
     let mut x_btd = input;
+    model.enter_stage()?;
     for unit in model.stage_without_head() {
         model.enter(unit, Some(unit + 1))?;
         x_btd = walk.run(unit, x_btd.as_ref(), true)?.1;
     }
     if model.has_head() {
-        model.enter_head(None)?;
+        model.enter(model.n_layers() + 1, None)?;
     }
     x_btd.context("a unit gives an output")
 }

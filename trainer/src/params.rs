@@ -354,10 +354,12 @@ impl Model {
         next.map_or(Ok(()), |next| self.start(next))
     }
 
-    /// The same for the head, and the unit that has its matrix.
-    pub(crate) fn enter_head(&self, next: Option<usize>) -> Result<()> {
-        self.enter(self.head_unit(), None)?;
-        self.enter(self.units.len() - 1, next)
+    /// Must be called before a pass through the stage: a tied head's matrix, where it is not the stage's own first unit, comes
+    /// before all others, on ranks that have nothing to compute as on those that have.
+    pub(crate) fn enter_stage(&self) -> Result<()> {
+        let (matrix, stage) = (self.head_unit(), self.stage());
+        let apart = self.has_head() && !stage.contains(&matrix);
+        if apart { self.enter(matrix, Some(stage.start)) } else { Ok(()) }
     }
 
     fn start(&self, number: usize) -> Result<()> {

@@ -28,6 +28,7 @@ use resumed::resumes;
 use trainer::config::Zero;
 use trainer::init;
 use trainer::llama_config::LlamaConfig;
+use trainer::order::Order;
 use trainer::ranks::{Mesh, Ranks};
 use trainer::run::Run;
 
@@ -174,6 +175,25 @@ fn a_tied_matrix_is_trained_by_the_first_stage_and_the_last_as_one() {
 }
 
 #[test]
+fn a_pipeline_with_nothing_to_learn_keeps_step_with_one_that_has_something() {
+    // Of the first two documents one teaches nothing, and of no two that follow both do.
+    let silent = |documents: &[usize]| documents.iter().filter(|it| *it % 4 == 0).count();
+    let fits = |seed: &u32| {
+        let order = Order::new(12, None, *seed, 6, 0).train;
+        silent(&order[..2]) == 1 && silent(&order[2..4]) < 2 && silent(&order[4..]) < 2
+    };
+    let seed = (0..).find(fits).map(|seed| format!("seed={seed}")).expect("one of them does");
+    ranks::run(4, |place| {
+        let ranks = join(place);
+        let tied = base_of_four_blocks(true);
+        for base in [vec![], vec![tied.as_str()]] {
+            let settings = [&["batch.global=2", &seed], &base[..]].concat();
+            check(&ranks, &settings, &layouts(4, 2, 1), 1e-12);
+        }
+    });
+}
+
+#[test]
 fn stages_alone_change_no_bit_of_gradients_and_none_of_weights_that_are_not_clipped() {
     ranks::run(2, |place| {
         let ranks = join(place);
@@ -285,6 +305,24 @@ fn an_update_without_anything_to_learn_is_skipped_by_all_stages() {
             let step = run.step().expect("a step");
             assert!(step.skipped && !step.not_finite && step.loss == 0.0);
         }
+    });
+}
+
+#[test]
+fn numbers_that_are_none_on_one_stage_skip_the_step_on_all_of_them() {
+    ranks::run(3, |place| {
+        let ranks = join(place);
+        let settings = ["parallel.pipeline=3", &base_of_four_blocks(false)];
+        let mut run = Run::open_on(&ranks, config(&settings)).expect("a run");
+        let step = run.step().expect("a step");
+        assert!(!step.skipped);
+        if ranks.rank() == 1 {
+            let _ = run.model.units[3].master.fill_(f64::NAN);
+        }
+        let step = run.step().expect("a step");
+        assert!(step.skipped && step.not_finite);
+        let broken = run.broken_parameter().expect("all ranks come");
+        assert_eq!(broken.as_deref(), Some("model.layers.2.self_attn.q_proj.weight"));
     });
 }
 
