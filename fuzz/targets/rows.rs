@@ -10,7 +10,7 @@ use std::sync::{Arc, LazyLock};
 use libfuzzer_sys::fuzz_target;
 use pretokenizer::config::OnError;
 use pretokenizer::scratch::Scratch;
-use pretokenizer::source::{Reader, RowsRead, typed};
+use pretokenizer::source::{Reader, RowsRead};
 use serde_json::Value;
 use tempfile::TempDir;
 
