@@ -64,7 +64,9 @@ pub fn evaluate(
         // As in training, the ranks take turns, and stop together. Stages go on with the next micro-batch before the
         // others are through with this one: there it is only asked at the beginning.
         let batches = batching.update(&samples);
-        for (round, ours) in turns::of_rank(&batches, data.rank(), data.size()).enumerate() {
+        for (round, ours) in
+            turns::of_rank(&batches, data.rank(), data.size()).into_iter().enumerate()
+        {
             let asked = round == 0 || !mesh.is_pipeline();
             if asked && ranks.any(cli::interrupt::requested())? {
                 return Ok(None);

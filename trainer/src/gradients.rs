@@ -37,11 +37,12 @@ pub struct Gradients {
     zero: Zero,
     wire: Wire,
     units: Vec<OfUnit>,
-    slots: Vec<Slot>,
+    /// Buffers, each for a whole unit.
+    slots: Vec<Tensor>,
     /// The unit that the first stage and the last both have, if there is one.
     at_both_ends: Option<usize>,
-    /// The slots whose sums are on their way, in the order in which they began.
-    pending: VecDeque<usize>,
+    /// The sums over ranks that are on their way, in the order in which they began.
+    pending: VecDeque<Pending>,
     /// Whether this is the last micro-batch of an update.
     last: bool,
 }
@@ -60,12 +61,11 @@ struct OfUnit {
     counted_elsewhere: bool,
 }
 
-/// A buffer for a whole unit.
+/// The sum of a unit that is on its way.
 #[derive(Debug)]
-struct Slot {
-    whole: Tensor,
-    /// The sum over ranks that is on its way, and of which unit it is.
-    pending: Option<(usize, Work)>,
+struct Pending {
+    unit: usize,
+    work: Work,
 }
 
 impl Gradients {
@@ -74,19 +74,17 @@ impl Gradients {
         let (mesh, zero) = (model.mesh().clone(), model.zero());
         let ranks = Rc::clone(&mesh.data);
         let slot_of = model.slots(zero.shards_gradients());
-        let mut slots: Vec<Slot> = Vec::new();
         let mut units = Vec::new();
         let mut largest = vec![0; slot_of.iter().max().map_or(0, |last| last + 1)];
         for (unit, &slot) in model.units.iter().zip(&slot_of) {
             largest[slot] = unit.padded().max(largest[slot]);
         }
         let options = (model.units[0].master.kind(), model.device());
-        for size in largest {
-            slots.push(Slot { whole: Tensor::zeros([size], options), pending: None });
-        }
+        let slots: Vec<Tensor> =
+            largest.into_iter().map(|size| Tensor::zeros([size], options)).collect();
         let stage = model.stage();
         for (number, (unit, &slot)) in model.units.iter().zip(&slot_of).enumerate() {
-            let whole = slots[slot].whole.narrow(0, 0, unit.padded());
+            let whole = slots[slot].narrow(0, 0, unit.padded());
             let range = ranks.part(unit.padded());
             let length = range.end - range.start;
             let part = match zero.shards_gradients() {
@@ -119,7 +117,7 @@ impl Gradients {
     /// Back to zero, for another update.
     pub fn clear(&mut self) {
         for slot in self.slots.iter_mut().filter(|_| !self.zero.shards_gradients()) {
-            let _ = slot.whole.zero_();
+            let _ = slot.zero_();
         }
         for unit in self.units.iter_mut().filter(|_| self.zero.shards_gradients()) {
             let _ = unit.part.zero_();
@@ -136,7 +134,7 @@ impl Gradients {
         if self.zero.shards_gradients() {
             let slot = self.units[unit].slot;
             self.settle(slot)?;
-            let _ = self.slots[slot].whole.zero_();
+            let _ = self.slots[slot].zero_();
         }
         Ok(())
     }
@@ -165,11 +163,11 @@ impl Gradients {
             return Ok(());
         }
         if self.pending.len() == ON_THEIR_WAY {
-            self.settle(self.pending[0])?;
+            self.settle_oldest()?;
         }
         let OfUnit { slot, part, .. } = &self.units[unit];
         let numel = part.size()[0] * i64::try_from(self.ranks.size())?;
-        let mut whole = self.slots[*slot].whole.narrow(0, 0, numel);
+        let mut whole = self.slots[*slot].narrow(0, 0, numel);
         if planted(Fault::RoundedSum) {
             whole.copy_(&whole.to_kind(Kind::BFloat16));
         }
@@ -180,10 +178,7 @@ impl Gradients {
             Wire::Fp32 => whole,
             Wire::Bf16 => whole.to_kind(Kind::BFloat16),
         })?;
-        if let Some(work) = work {
-            self.slots[*slot].pending = Some((unit, work));
-            self.pending.push_back(*slot);
-        }
+        self.pending.extend(work.map(|work| Pending { unit, work }));
         Ok(())
     }
 
@@ -198,7 +193,10 @@ impl Gradients {
     }
 
     fn settle_all(&mut self) -> Result<()> {
-        (0..self.slots.len()).try_for_each(|slot| self.settle(slot))
+        while !self.pending.is_empty() {
+            self.settle_oldest()?;
+        }
+        Ok(())
     }
 
     /// Adds up what the ranks of the tensor group have for the parameters of which each has a copy: in one call, since
@@ -220,10 +218,17 @@ impl Gradients {
         Ok(())
     }
 
-    /// Waits for the sum of the unit that uses a slot.
+    /// Waits until the sum of the unit that uses a slot is made.
     fn settle(&mut self, slot: usize) -> Result<()> {
-        let Some((unit, work)) = self.slots[slot].pending.take() else { return Ok(()) };
-        self.pending.retain(|it| *it != slot);
+        while self.pending.iter().any(|it| self.units[it.unit].slot == slot) {
+            self.settle_oldest()?;
+        }
+        Ok(())
+    }
+
+    /// Waits for the sum that began first.
+    fn settle_oldest(&mut self) -> Result<()> {
+        let Some(Pending { unit, work }) = self.pending.pop_front() else { return Ok(()) };
         let received = work.wait().context("adding up the ranks' gradients")?;
         let part = &mut self.units[unit].part;
         // What bfloat16 loses, it loses once, on the way: the sum itself is in fp32.
@@ -282,7 +287,7 @@ impl Gradients {
             if gathers.len() == ON_THEIR_WAY {
                 gathers.pop_front().map_or(Ok(()), |first: Work| first.wait().map(drop))?;
             }
-            gathers.extend(self.ranks.all_gather(&self.slots[unit.slot].whole, &unit.part)?);
+            gathers.extend(self.ranks.all_gather(&self.slots[unit.slot], &unit.part)?);
         }
         gathers.into_iter().try_for_each(|work| Ok(work.wait().map(drop)?))
     }
@@ -290,7 +295,7 @@ impl Gradients {
     /// What a unit is updated with: laid out as its master is.
     pub fn of_master(&self, unit: usize) -> &Tensor {
         let OfUnit { slot, part, .. } = &self.units[unit];
-        if self.zero.shards_state() { part } else { &self.slots[*slot].whole }
+        if self.zero.shards_state() { part } else { &self.slots[*slot] }
     }
 
     /// Each parameter's gradient, unit by unit; only where this rank has all of them.

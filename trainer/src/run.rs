@@ -308,10 +308,10 @@ impl Run {
         let teaches =
             |batch: &&MicroBatch| batch.counts.supervised > 0 || planted(Fault::DividedByZero);
         if self.model.mesh().is_pipeline() {
-            let ours: Vec<&MicroBatch> = rounds.flatten().filter(teaches).collect();
+            let ours: Vec<&MicroBatch> = rounds.into_iter().flatten().filter(teaches).collect();
             loss += pipeline::update(&self.model, &ours, pass, &mut self.gradients)?;
         } else {
-            for (round, ours) in rounds.enumerate() {
+            for (round, ours) in rounds.into_iter().enumerate() {
                 self.gradients.begin(round + 1 == n_rounds);
                 match ours.filter(teaches) {
                     Some(batch) => {

@@ -10,24 +10,19 @@ use std::cmp::Reverse;
 use crate::batch::MicroBatch;
 
 /// The micro-batches of a rank, one of so many, an entry a round.
-pub fn of_rank(
-    batches: &[MicroBatch],
-    rank: usize,
-    n_ranks: usize,
-) -> impl ExactSizeIterator<Item = Option<&MicroBatch>> {
+pub fn of_rank(batches: &[MicroBatch], rank: usize, n_ranks: usize) -> Vec<Option<&MicroBatch>> {
     let mut sorted: Vec<&MicroBatch> = batches.iter().collect();
     if n_ranks > 1 {
         sorted.sort_by_key(|batch| Reverse((batch.counts.places, batch.counts.squared_lengths)));
     }
-    let rounds: Vec<_> = sorted
+    sorted
         .chunks(n_ranks)
         .enumerate()
         .map(|(round, dealt)| {
             let turn = if round % 2 == 0 { rank } else { n_ranks - 1 - rank };
             dealt.get(turn).copied()
         })
-        .collect();
-    rounds.into_iter()
+        .collect()
 }
 
 #[cfg(test)]
@@ -56,9 +51,11 @@ mod tests {
     /// Of each rank, the numbers of its micro-batches.
     fn check(places: &[u64], expected: &[&[Option<u64>]]) {
         let batches = batches(places);
-        let of_rank =
-            |rank| of_rank(&batches, rank, expected.len()).map(|it| it.map(|it| it.number));
-        let found: Vec<Vec<_>> = (0..expected.len()).map(|rank| of_rank(rank).collect()).collect();
+        let n_ranks = expected.len();
+        let found: Vec<Vec<_>> = (0..n_ranks)
+            .map(|rank| of_rank(&batches, rank, n_ranks))
+            .map(|rounds| rounds.into_iter().map(|it| it.map(|it| it.number)).collect())
+            .collect();
         assert_eq!(found, expected);
     }
 

@@ -295,7 +295,7 @@ pub fn write_folder(
 /// Writes one safetensors file, in this order, converted to `kind`; says what was written, under the file's name.
 pub fn write_file(path: &Path, sources: &[Source<'_>], kind: Kind) -> Result<FileHash> {
     let tensors = sources.iter().map(|source| (source.name.clone(), source.shape.clone()));
-    let mut file = FileWriter::create(path, tensors, kind)?;
+    let mut file = FileWriter::new(AtomicFile::create(path)?, tensors, kind)?;
     for source in sources {
         for rows in row_ranges(&source.shape) {
             file.write(&source.rows(rows)?)?;
@@ -318,25 +318,7 @@ pub struct FileWriter {
 
 impl FileWriter {
     /// Begins a file of tensors of these names and shapes.
-    pub fn create(
-        path: &Path,
-        tensors: impl IntoIterator<Item = (String, Vec<i64>)>,
-        kind: Kind,
-    ) -> Result<Self> {
-        Self::begin(path, AtomicFile::create(path)?, tensors, kind)
-    }
-
-    /// The same past the page cache: a file that is not read soon would only drive out of it what is.
-    pub fn create_direct(
-        path: &Path,
-        tensors: impl IntoIterator<Item = (String, Vec<i64>)>,
-        kind: Kind,
-    ) -> Result<Self> {
-        Self::begin(path, AtomicFile::create_direct(path)?, tensors, kind)
-    }
-
-    fn begin(
-        path: &Path,
+    pub fn new(
         file: AtomicFile,
         tensors: impl IntoIterator<Item = (String, Vec<i64>)>,
         kind: Kind,
@@ -362,7 +344,7 @@ impl FileWriter {
         // Blanks at the end of the header bring the tensors to a multiple of eight bytes, as the format asks for.
         header.resize(header.len().next_multiple_of(8), b' ');
 
-        let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
+        let name = file.target().file_name().unwrap_or_default().to_string_lossy().into_owned();
         let (file, block) = (HashingWriter::new(file), Block::new());
         let mut this = Self { file, block, name, kind, missing: end / width };
         this.put(&(header.len() as u64).to_le_bytes())?;

@@ -13,7 +13,7 @@ mod golden_run;
 use std::path::Path;
 use std::rc::Rc;
 
-use compared::{alone, compare, config, make, off, silent_beginning, square_of_ones};
+use compared::{config, make, off, silent_beginning, square_of_ones};
 use golden_run::join;
 use tch::Kind;
 use trainer::config::Zero;
@@ -26,10 +26,7 @@ const STAGES: [&str; 4] =
 /// Compares all stages of ZeRO under these settings with one rank.
 #[track_caller]
 fn check(ranks: &Rc<Ranks>, settings: &[&str], tolerance: f64) {
-    let alone = alone(ranks, settings);
-    for stage in STAGES {
-        compare(ranks, alone.as_ref(), settings, &[stage], tolerance);
-    }
+    compared::check(ranks, settings, &STAGES.map(|stage| vec![stage.to_string()]), tolerance);
 }
 
 #[test]

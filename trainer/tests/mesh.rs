@@ -19,30 +19,26 @@ mod planted;
 #[cfg(debug_assertions)]
 #[path = "golden_run/resumed.rs"]
 mod resumed;
+#[path = "golden_run/shaped.rs"]
+mod shaped;
 #[path = "mesh/vocabulary.rs"]
 mod vocabulary;
 
-use std::path::Path;
 use std::rc::Rc;
 
-use compared::{alone, compare, config, make, off, square_of_ones};
+use compared::{check, config, make, off, square_of_ones};
 use golden_run::join;
 use trainer::config::Zero;
-use trainer::init;
-use trainer::llama_config::LlamaConfig;
 use trainer::ranks::{Mesh, Ranks};
 use trainer::run::Run;
 
 /// A base that four ranks can share: the golden one's shape, with keys and values for each of its four heads. The setting
 /// that takes it.
 fn base_for_four(tied: bool) -> String {
-    let golden = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/golden/llama");
-    let mut shape = LlamaConfig::read(&golden).expect("a Llama");
-    shape.num_key_value_heads = 4;
-    shape.tie_word_embeddings = tied;
-    let base = tempfile::tempdir().expect("a temporary folder").keep().join("base");
-    init::init(shape, 7, None, &base).expect("a random model");
-    format!("model.base={}", base.display())
+    shaped::base(|shape| {
+        shape.num_key_value_heads = 4;
+        shape.tie_word_embeddings = tied;
+    })
 }
 
 /// Every layout of a mesh with this tensor size: `zero` only where a data group has several ranks.
@@ -62,16 +58,6 @@ fn layouts(size: usize, tensor: usize) -> Vec<Vec<String>> {
         }
     }
     all
-}
-
-/// Compares runs of these layouts with that of one rank.
-#[track_caller]
-fn check(ranks: &Rc<Ranks>, settings: &[&str], layouts: &[Vec<String>], tolerance: f64) {
-    let alone = alone(ranks, settings);
-    for layout in layouts {
-        let layout: Vec<&str> = layout.iter().map(String::as_str).collect();
-        compare(ranks, alone.as_ref(), settings, &layout, tolerance);
-    }
 }
 
 #[test]

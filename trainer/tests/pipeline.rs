@@ -18,16 +18,15 @@ mod faults;
 mod planted;
 #[path = "golden_run/resumed.rs"]
 mod resumed;
+#[path = "golden_run/shaped.rs"]
+mod shaped;
 
-use std::path::Path;
 use std::rc::Rc;
 
-use compared::{alone, compare, config, make, off, silent_beginning, square_of_ones};
+use compared::{alone, check, config, make, off, silent_beginning, square_of_ones};
 use golden_run::join;
 use resumed::resumes;
 use trainer::config::Zero;
-use trainer::init;
-use trainer::llama_config::LlamaConfig;
 use trainer::order::Order;
 use trainer::ranks::{Mesh, Ranks};
 use trainer::run::Run;
@@ -35,14 +34,11 @@ use trainer::run::Run;
 /// A base of the golden one's shape but for its blocks, four, and with keys and values for each of its four heads. The
 /// setting that takes it.
 fn base_of_four_blocks(tied: bool) -> String {
-    let golden = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/golden/llama");
-    let mut shape = LlamaConfig::read(&golden).expect("a Llama");
-    shape.num_hidden_layers = 4;
-    shape.num_key_value_heads = 4;
-    shape.tie_word_embeddings = tied;
-    let base = tempfile::tempdir().expect("a temporary folder").keep().join("base");
-    init::init(shape, 7, None, &base).expect("a random model");
-    format!("model.base={}", base.display())
+    shaped::base(|shape| {
+        shape.num_hidden_layers = 4;
+        shape.num_key_value_heads = 4;
+        shape.tie_word_embeddings = tied;
+    })
 }
 
 /// Every layout of so many ranks with so many stages and ranks to a matrix.
@@ -64,16 +60,6 @@ fn layouts(size: usize, stages: usize, tensor: usize) -> Vec<Vec<String>> {
         }
     }
     all
-}
-
-/// Compares runs of these layouts with that of one rank.
-#[track_caller]
-fn check(ranks: &Rc<Ranks>, settings: &[&str], layouts: &[Vec<String>], tolerance: f64) {
-    let alone = alone(ranks, settings);
-    for layout in layouts {
-        let layout: Vec<&str> = layout.iter().map(String::as_str).collect();
-        compare(ranks, alone.as_ref(), settings, &layout, tolerance);
-    }
 }
 
 #[test]

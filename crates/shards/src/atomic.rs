@@ -73,6 +73,12 @@ impl AtomicFile {
         }
     }
 
+    /// What the file will be.
+    #[must_use]
+    pub fn target(&self) -> &Path {
+        &self.target
+    }
+
     /// Syncs the file and gives it its name.
     pub fn commit(mut self) -> io::Result<()> {
         let file = match self.file.take().expect("a file is committed once") {

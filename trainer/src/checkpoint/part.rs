@@ -11,6 +11,7 @@ use std::thread;
 
 use anyhow::Result;
 use serde::{Deserialize, Serialize};
+use shards::atomic::AtomicFile;
 use shards::hash::FileHash;
 use tch::{Kind, Tensor};
 
@@ -106,7 +107,8 @@ impl Layout {
         }
         let create = |kind| {
             let path = folder.join(part_file(kind, self.part, self.parts));
-            FileWriter::create_direct(&path, keys.clone(), Kind::Float)
+            // A file that is not read soon would only drive out of the page cache what is.
+            FileWriter::new(AtomicFile::create_direct(&path)?, keys.clone(), Kind::Float)
         };
         let mut files = KINDS.map(create).into_iter().collect::<Result<Vec<_>>>()?;
         for (unit, stretches) in self.units.iter().enumerate() {

@@ -134,6 +134,16 @@ pub(crate) fn compare(
     }
 }
 
+/// Compares runs of these layouts with that of one rank.
+#[track_caller]
+pub(crate) fn check(ranks: &Rc<Ranks>, settings: &[&str], layouts: &[Vec<String>], tolerance: f64) {
+    let alone = alone(ranks, settings);
+    for layout in layouts {
+        let layout: Vec<&str> = layout.iter().map(String::as_str).collect();
+        compare(ranks, alone.as_ref(), settings, &layout, tolerance);
+    }
+}
+
 /// The square of the norm of gradients that are 1 in every parameter, and of which the padding was 1e30 before they were
 /// added up; and how many parameters there are.
 pub(crate) fn square_of_ones(mesh: &Mesh, zero: Zero) -> (f64, f64) {
