@@ -1,6 +1,10 @@
-// c10d, the C++ core of torch.distributed, as plain C functions: stores, and process groups over Gloo.
+// c10d, the C++ core of torch.distributed, as plain C functions: stores, process groups over Gloo, and what groups do, also
+// those over NCCL that nccl.cpp makes.
 //
 // Conventions are those of shim.cpp. Stores, groups and work cross the border as pointers to boxes, which the caller frees.
+//
+// With `now`, an operation over NCCL goes on the stream that computes, in its place, and needs no waiting; over Gloo the
+// caller's thread waits for it. In both cases there is no work to wait for afterwards: `work` stays as it was.
 
 #include <ATen/core/Tensor.h>
 #include <torch/csrc/distributed/c10d/Backend.hpp>
@@ -12,6 +16,7 @@
 #include <string>
 #include <vector>
 
+#include "boxes.h"
 #include "guard.h"
 
 // What the declarations in shim/gloo could get wrong: an object is made here and destroyed there.
@@ -22,27 +27,19 @@ namespace {
 using at::Tensor;
 using std::chrono::milliseconds;
 
-struct StoreBox {
-  c10::intrusive_ptr<c10d::Store> store;
-  uint16_t port;
-};
-
-struct GroupBox {
-  c10::intrusive_ptr<c10d::Backend> backend;
-};
-
-struct WorkBox {
-  c10::intrusive_ptr<c10d::Work> work;
-};
-
 // `tensors` of an operation, which c10d wants as a list.
 std::vector<Tensor> one(const Tensor* tensor) { return {*tensor}; }
 
 template <class Start>
-void start(WorkBox** work, char** error, Start body) {
+void start(bool now, WorkBox** work, char** error, Start body) {
   guard(error, [&] {
     at::NoGradGuard no_grad;
-    *work = new WorkBox{body()};
+    c10::intrusive_ptr<c10d::Work> started = body();
+    if (!now) {
+      *work = new WorkBox{std::move(started)};
+    } else if (started) {
+      started->wait();
+    }
   });
 }
 
@@ -98,12 +95,23 @@ void torch_ext_group_gloo(
   });
 }
 
-void torch_ext_group_free(GroupBox* group) { delete group; }
+// Frees the group, and what it holds on the other side: at once after a failure, else when its operations have ended.
+void torch_ext_group_free(GroupBox* group, bool failed) {
+  char* ignored = nullptr;
+  guard(&ignored, [&] { failed ? group->backend->abort() : group->backend->shutdown(); });
+  free(ignored);
+  delete group;
+}
 
-void torch_ext_all_reduce(GroupBox* group, const Tensor* tensor, uint8_t op, WorkBox** work, char** error) {
-  start(work, error, [&] {
+// What groups say that they were made for: see boxes.h.
+const char* torch_ext_interface() { return TORCH_EXT_INTERFACE; }
+
+void torch_ext_all_reduce(
+    GroupBox* group, const Tensor* tensor, uint8_t op, bool now, WorkBox** work, char** error) {
+  start(now, work, error, [&] {
     auto tensors = one(tensor);
     c10d::AllreduceOptions options;
+    options.asyncOp = !now;
     options.reduceOp = c10d::ReduceOp(static_cast<c10d::ReduceOp::RedOpType>(op));
     return group->backend->allreduce(tensors, options);
   });
@@ -111,7 +119,7 @@ void torch_ext_all_reduce(GroupBox* group, const Tensor* tensor, uint8_t op, Wor
 
 void torch_ext_reduce_scatter(
     GroupBox* group, const Tensor* output, const Tensor* input, uint8_t op, WorkBox** work, char** error) {
-  start(work, error, [&] {
+  start(/*now=*/false, work, error, [&] {
     Tensor to = *output, from = *input;
     c10d::ReduceScatterOptions options;
     options.reduceOp = c10d::ReduceOp(static_cast<c10d::ReduceOp::RedOpType>(op));
@@ -119,23 +127,29 @@ void torch_ext_reduce_scatter(
   });
 }
 
-void torch_ext_all_gather(GroupBox* group, const Tensor* output, const Tensor* input, WorkBox** work, char** error) {
-  start(work, error, [&] {
+void torch_ext_all_gather(
+    GroupBox* group, const Tensor* output, const Tensor* input, bool now, WorkBox** work, char** error) {
+  start(now, work, error, [&] {
     Tensor to = *output, from = *input;
-    return group->backend->_allgather_base(to, from);
+    c10d::AllgatherOptions options;
+    options.asyncOp = !now;
+    return group->backend->_allgather_base(to, from, options);
   });
 }
 
-void torch_ext_all_to_all(GroupBox* group, const Tensor* output, const Tensor* input, WorkBox** work, char** error) {
-  start(work, error, [&] {
+void torch_ext_all_to_all(
+    GroupBox* group, const Tensor* output, const Tensor* input, bool now, WorkBox** work, char** error) {
+  start(now, work, error, [&] {
     Tensor to = *output, from = *input;
     std::vector<int64_t> even;
-    return group->backend->alltoall_base(to, from, even, even);
+    c10d::AllToAllOptions options;
+    options.asyncOp = !now;
+    return group->backend->alltoall_base(to, from, even, even, options);
   });
 }
 
 void torch_ext_broadcast(GroupBox* group, const Tensor* tensor, int root, WorkBox** work, char** error) {
-  start(work, error, [&] {
+  start(/*now=*/false, work, error, [&] {
     auto tensors = one(tensor);
     c10d::BroadcastOptions options;
     options.rootRank = root;
@@ -145,21 +159,21 @@ void torch_ext_broadcast(GroupBox* group, const Tensor* tensor, int root, WorkBo
 }
 
 void torch_ext_send(GroupBox* group, const Tensor* tensor, int to, WorkBox** work, char** error) {
-  start(work, error, [&] {
+  start(/*now=*/false, work, error, [&] {
     auto tensors = one(tensor);
     return group->backend->send(tensors, to, /*tag=*/0);
   });
 }
 
 void torch_ext_recv(GroupBox* group, const Tensor* tensor, int from, WorkBox** work, char** error) {
-  start(work, error, [&] {
+  start(/*now=*/false, work, error, [&] {
     auto tensors = one(tensor);
     return group->backend->recv(tensors, from, /*tag=*/0);
   });
 }
 
 void torch_ext_barrier(GroupBox* group, WorkBox** work, char** error) {
-  start(work, error, [&] { return group->backend->barrier(); });
+  start(/*now=*/false, work, error, [&] { return group->backend->barrier(); });
 }
 
 // Frees the work, however it ends.

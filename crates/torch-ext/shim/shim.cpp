@@ -14,6 +14,7 @@
 #include <ATen/ops/full.h>
 #include <ATen/ops/linalg_vector_norm.h>
 #include <ATen/ops/stack.h>
+#include <c10/core/impl/VirtualGuardImpl.h>
 #include <torch/csrc/autograd/engine.h>
 #include <torch/csrc/autograd/variable.h>
 
@@ -119,6 +120,14 @@ void torch_ext_from_blob(
     *tensor = new Tensor(at::from_blob(
         data, at::IntArrayRef(size, dimensions), [shared](void*) {},
         at::TensorOptions().dtype(static_cast<at::ScalarType>(scalar_type))));
+  });
+}
+
+// The GPU of this thread: what names none means it.
+void torch_ext_use_gpu(int device, char** error) {
+  guard(error, [&] {
+    c10::impl::VirtualGuardImpl guard(at::kCUDA);
+    guard.setDevice(at::Device(at::kCUDA, static_cast<at::DeviceIndex>(device)));
   });
 }
 

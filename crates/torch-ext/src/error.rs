@@ -43,6 +43,9 @@ pub enum Error {
         /// The first line of what libtorch says.
         message: String,
     },
+    /// GPUs cannot be connected with one another.
+    #[error("GPUs cannot be connected: {0}")]
+    Nccl(String),
     /// The program was built against another libtorch than it found when it started.
     #[error(
         "this program was built for libtorch {expected} but found {found}\n\

@@ -3,8 +3,16 @@
 //! A group is made by all its members, with the same name, at the same point of their programs; and all its operations
 //! are called by all members in the same order. Every operation is asynchronous: it gives a [`Work`], which owns the
 //! tensors until [`Work::wait`] gives the result back. What every rank can check before a call is checked: contiguity,
-//! kind, sizes that fit the group, memory that another operation still uses. What only all ranks together can see, sizes
-//! that differ between them, is found with [`ProcessGroup::check_calls`]; without it Gloo ends the process.
+//! kind, device, sizes that fit the group, memory that another operation still uses. What only all ranks together can see,
+//! sizes that differ between them, is found with [`ProcessGroup::check_calls`]; without it Gloo ends the process, and NCCL
+//! waits or gives wrong numbers.
+//!
+//! Over Gloo, tensors are on the CPU, and to wait is to wait. Over NCCL they are on the GPU of their process, and an
+//! operation takes its turn there: it begins when what was asked of the GPU before it is done, on a stream of its own, and
+//! [`Work::wait`] lets what is asked afterwards begin when it is through. The program itself goes on at once. It learns of a
+//! rank that is gone when it reads a number from the GPU, or rather it does not: c10d watches, writes what was waited for to
+//! standard error, and ends the process after the timeout. Operations with `now` in their names, whose result is
+//! needed next, go on the stream that computes.
 
 #![expect(unsafe_code, reason = "calls the shim")]
 
@@ -15,10 +23,11 @@ use std::rc::Rc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use tch::{Kind, Tensor};
+use tch::{Device, Kind, Tensor};
 
 use crate::error::{Error, Result};
 use crate::in_flight::InFlight;
+use crate::nccl;
 use crate::shim;
 use crate::store::{Store, milliseconds};
 use crate::transcript::{Entry, Transcript};
@@ -51,13 +60,15 @@ impl ReduceOp {
     }
 }
 
-/// Some processes, of which this is one, over Gloo.
+/// Some processes, of which this is one, over Gloo or NCCL.
 #[derive(Debug)]
 pub struct ProcessGroup {
     handle: NonNull<shim::Group>,
     name: String,
     rank: usize,
     size: usize,
+    /// Where its tensors are.
+    device: Device,
     transcript: Rc<Transcript>,
     sequence: Cell<u64>,
     /// Where ranks tell one another what they are about to do, if they do.
@@ -77,22 +88,68 @@ impl ProcessGroup {
         timeout: Duration,
         transcript: &Rc<Transcript>,
     ) -> Result<Self> {
+        let make = |store: *const shim::Store, group: *mut *mut shim::Group, error| {
+            let (rank, size, timeout) = (number(rank), number(size), milliseconds(timeout));
+            // SAFETY: the store and both pointers hold for the call; the group keeps what it needs of the store.
+            unsafe { shim::torch_ext_group_gloo(store, rank, size, timeout, group, error) }
+        };
+        Self::new(store, name, [rank, size], Device::Cpu, transcript, make)
+    }
+
+    /// A group over NCCL, of processes that have a GPU each, of which this one's is `gpu`. The name keeps the groups of a
+    /// store apart.
+    ///
+    /// The GPUs are connected by the first operation: until all members have called it, it waits, and longer than it takes on
+    /// the GPU. Two ranks that send to one another are connected, apart from that, by the first of these. After
+    /// `timeout` without an end of an operation c10d ends the process.
+    ///
+    /// Fails where there is no GPU, or where what connects them is not there: see [`nccl::load`].
+    pub fn nccl(
+        store: &Store,
+        name: &str,
+        rank: usize,
+        size: usize,
+        gpu: usize,
+        timeout: Duration,
+        transcript: &Rc<Transcript>,
+    ) -> Result<Self> {
+        Self::nccl_with(nccl::make_group()?, (store, name), [rank, size], gpu, timeout, transcript)
+    }
+
+    pub(crate) fn nccl_with(
+        make_group: nccl::MakeGroup,
+        (store, name): (&Store, &str),
+        [rank, size]: [usize; 2],
+        gpu: usize,
+        timeout: Duration,
+        transcript: &Rc<Transcript>,
+    ) -> Result<Self> {
+        let make = |store: *const shim::Store, group: *mut *mut shim::Group, error| {
+            let (rank, size, timeout) = (number(rank), number(size), milliseconds(timeout));
+            // SAFETY: the store and both pointers hold for the call; the group keeps what it needs of the store.
+            unsafe { make_group(store, rank, size, number(gpu), timeout, group, error) }
+        };
+        Self::new(store, name, [rank, size], Device::Cuda(gpu), transcript, make)
+    }
+
+    fn new(
+        store: &Store,
+        name: &str,
+        [rank, size]: [usize; 2],
+        device: Device,
+        transcript: &Rc<Transcript>,
+        make: impl FnOnce(*const shim::Store, *mut *mut shim::Group, *mut *mut c_char),
+    ) -> Result<Self> {
         if rank >= size {
             return Err(Error::Call(format!("no rank {rank} in a group of {size}")));
         }
         let store = store.prefixed(name)?;
         let mut handle = std::ptr::null_mut();
-        shim::call(|error| {
-            let (rank, size) = (number(rank), number(size));
-            let (store, timeout) = (store.handle(), milliseconds(timeout));
-            // SAFETY: the store and both pointers hold for the call; the group keeps what it needs of the store.
-            unsafe {
-                shim::torch_ext_group_gloo(store, rank, size, timeout, &raw mut handle, error);
-            }
-        })?;
+        shim::call(|error| make(store.handle(), &raw mut handle, error))?;
         let handle = NonNull::new(handle).expect("without an error there is a group");
         let (name, transcript) = (name.to_owned(), Rc::clone(transcript));
-        Ok(Self { handle, name, rank, size, transcript, sequence: Cell::new(0), checks: None })
+        let (sequence, checks) = (Cell::new(0), None);
+        Ok(Self { handle, name, rank, size, device, transcript, sequence, checks })
     }
 
     /// From now on, each operation is compared with that of every other member before it starts, through this store,
@@ -114,13 +171,27 @@ impl ProcessGroup {
         self.size
     }
 
+    /// Where the tensors of its operations are.
+    pub fn device(&self) -> Device {
+        self.device
+    }
+
     /// Every rank gets the sum, or the largest, of all ranks' numbers, in place.
     pub fn all_reduce(&self, tensor: Tensor, op: ReduceOp) -> Result<Work> {
+        self.start_all_reduce(tensor, op, false)
+    }
+
+    /// The same where the result is needed next.
+    pub fn all_reduce_now(&self, tensor: Tensor, op: ReduceOp) -> Result<Tensor> {
+        self.start_all_reduce(tensor, op, true)?.wait()
+    }
+
+    fn start_all_reduce(&self, tensor: Tensor, op: ReduceOp, now: bool) -> Result<Work> {
         let name = op.name("all_reduce", "all_reduce_max");
         let sent = 2 * self.ring(&tensor);
         self.start(name, Some(tensor), None, sent, |group, [tensor, _], work, error| {
             // SAFETY: see `start`.
-            unsafe { shim::torch_ext_all_reduce(group, tensor, op.number(), work, error) }
+            unsafe { shim::torch_ext_all_reduce(group, tensor, op.number(), now, work, error) }
         })
     }
 
@@ -143,6 +214,15 @@ impl ProcessGroup {
     ///
     /// `input` may be this rank's part of `output`.
     pub fn all_gather(&self, output: Tensor, input: Tensor) -> Result<Work> {
+        self.start_all_gather(output, input, false)
+    }
+
+    /// The same where the result is needed next.
+    pub fn all_gather_now(&self, output: Tensor, input: Tensor) -> Result<Tensor> {
+        self.start_all_gather(output, input, true)?.wait()
+    }
+
+    fn start_all_gather(&self, output: Tensor, input: Tensor, now: bool) -> Result<Work> {
         self.check_parts("all_gather", &input, &output)?;
         let sent = self.ring(&output);
         self.start(
@@ -152,7 +232,7 @@ impl ProcessGroup {
             sent,
             |group, [output, input], work, error| {
                 // SAFETY: see `start`.
-                unsafe { shim::torch_ext_all_gather(group, output, input, work, error) }
+                unsafe { shim::torch_ext_all_gather(group, output, input, now, work, error) }
             },
         )
     }
@@ -160,6 +240,15 @@ impl ProcessGroup {
     /// Every rank gives the `i`-th of equal parts of its `input` to rank `i`, and gets what the others have for it in
     /// the order of their ranks.
     pub fn all_to_all(&self, output: Tensor, input: Tensor) -> Result<Work> {
+        self.start_all_to_all(output, input, false)
+    }
+
+    /// The same where the result is needed next.
+    pub fn all_to_all_now(&self, output: Tensor, input: Tensor) -> Result<Tensor> {
+        self.start_all_to_all(output, input, true)?.wait()
+    }
+
+    fn start_all_to_all(&self, output: Tensor, input: Tensor, now: bool) -> Result<Work> {
         if output.numel() != input.numel() || !input.numel().is_multiple_of(self.size) {
             return Err(Error::Call(format!(
                 "all_to_all among {} ranks: {} numbers from {}",
@@ -176,7 +265,7 @@ impl ProcessGroup {
             sent,
             |group, [output, input], work, error| {
                 // SAFETY: see `start`.
-                unsafe { shim::torch_ext_all_to_all(group, output, input, work, error) }
+                unsafe { shim::torch_ext_all_to_all(group, output, input, now, work, error) }
             },
         )
     }
@@ -236,7 +325,7 @@ impl ProcessGroup {
         ),
     ) -> Result<Work> {
         for tensor in written.iter().chain(&read) {
-            check(operation, tensor)?;
+            check(operation, tensor, self.device)?;
         }
         if let (Some(written), Some(read)) = (&written, &read)
             && written.kind() != read.kind()
@@ -267,9 +356,9 @@ impl ProcessGroup {
         let mut work = std::ptr::null_mut();
         shim::call(|error| call(self.handle.as_ptr(), pointers, &raw mut work, error))
             .map_err(|error| self.lost(operation, error))?;
-        let work = NonNull::new(work).expect("without an error there is work");
         Ok(Work {
-            handle: Some(work),
+            // What was done at once leaves no work.
+            handle: NonNull::new(work),
             written,
             read,
             in_flight: Some(in_flight),
@@ -337,8 +426,9 @@ impl ProcessGroup {
 
 impl Drop for ProcessGroup {
     fn drop(&mut self) {
+        let failed = FAILED.load(Ordering::Relaxed) || std::thread::panicking();
         // SAFETY: the handle is ours, and this is its last use.
-        unsafe { shim::torch_ext_group_free(self.handle.as_ptr()) }
+        unsafe { shim::torch_ext_group_free(self.handle.as_ptr(), failed) }
     }
 }
 
@@ -404,7 +494,13 @@ fn lost(group: &str, operation: &'static str, error: Error) -> Error {
 }
 
 /// What c10d does not check itself, or only by ending the process.
-fn check(operation: &'static str, tensor: &Tensor) -> Result<()> {
+fn check(operation: &'static str, tensor: &Tensor, device: Device) -> Result<()> {
+    if tensor.device() != device {
+        return Err(Error::Call(format!(
+            "{operation}: the tensor is on {:?}, and the group's are on {device:?}",
+            tensor.device()
+        )));
+    }
     if !tensor.is_contiguous() {
         return Err(Error::Call(format!("{operation}: the tensor is not contiguous")));
     }
@@ -423,4 +519,36 @@ fn bytes(tensor: &Tensor) -> u64 {
 
 fn number(rank: usize) -> c_int {
     c_int::try_from(rank).expect("fewer ranks than 2^31")
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+
+    use super::*;
+    use crate::cuda;
+
+    #[test]
+    fn a_tensor_that_is_elsewhere_than_the_groups_is_refused() {
+        let tensor = Tensor::ones([2], (Kind::Float, Device::Cpu));
+        check("send", &tensor, Device::Cpu).expect("it is there");
+        let error = check("send", &tensor, Device::Cuda(1)).expect_err("elsewhere").to_string();
+        assert_eq!(error, "send: the tensor is on Cpu, and the group's are on Cuda(1)");
+    }
+
+    /// As far as a machine without a GPU comes: the library is found beside libtorch, fits this program, and reaches
+    /// libtorch's NCCL, whose answer comes back as an error.
+    #[test]
+    #[ignore = "needs a libtorch with CUDA, made by `scripts/libtorch --cuda`, on a machine without a GPU"]
+    fn without_a_gpu_the_library_opens_and_a_group_says_that_there_is_none() {
+        cuda::open_libtorch_cuda().expect("libtorch's CUDA parts");
+        let make_group = nccl::open(Path::new(nccl::FILE)).expect("it lies beside them");
+        let store = Store::serve(0, Duration::from_secs(9)).expect("a free port");
+        let transcript = Rc::default();
+        let timeout = Duration::from_secs(9);
+        let group =
+            ProcessGroup::nccl_with(make_group, (&store, "pair"), [0, 2], 0, timeout, &transcript);
+        let error = group.expect_err("no GPU").to_string();
+        assert_eq!(error, "libtorch: ProcessGroupNCCL is only supported with GPUs, no GPUs found!");
+    }
 }

@@ -100,6 +100,7 @@ unsafe extern "C" {
         tensor: *mut *mut C_tensor,
         error: *mut *mut c_char,
     );
+    pub(crate) fn torch_ext_use_gpu(device: c_int, error: *mut *mut c_char);
     pub(crate) fn torch_ext_rng_state(
         device: c_int,
         state: *mut *mut C_tensor,
@@ -149,11 +150,13 @@ unsafe extern "C" {
         group: *mut *mut Group,
         error: *mut *mut c_char,
     );
-    pub(crate) fn torch_ext_group_free(group: *mut Group);
+    pub(crate) fn torch_ext_group_free(group: *mut Group, failed: bool);
+    pub(crate) safe fn torch_ext_interface() -> *const c_char;
     pub(crate) fn torch_ext_all_reduce(
         group: *mut Group,
         tensor: *const C_tensor,
         op: u8,
+        now: bool,
         work: *mut *mut Work,
         error: *mut *mut c_char,
     );
@@ -169,6 +172,7 @@ unsafe extern "C" {
         group: *mut Group,
         output: *const C_tensor,
         input: *const C_tensor,
+        now: bool,
         work: *mut *mut Work,
         error: *mut *mut c_char,
     );
@@ -176,6 +180,7 @@ unsafe extern "C" {
         group: *mut Group,
         output: *const C_tensor,
         input: *const C_tensor,
+        now: bool,
         work: *mut *mut Work,
         error: *mut *mut c_char,
     );

@@ -75,6 +75,29 @@ fn every_operation_gives_what_its_definition_says_for_every_kind() {
 }
 
 #[test]
+fn what_is_needed_next_comes_without_work_to_wait_for() {
+    ranks::run(2, |place| {
+        let (group, transcript) = join(&place);
+        let rank = integer(place.rank);
+        let now = |found: torch_ext::Result<Tensor>, expected: [i64; 2]| {
+            let found = Vec::<i64>::try_from(&found.expect("done")).expect("a vector");
+            assert_eq!(found, expected);
+        };
+        let ours = || numbers(&[rank, 10 + rank], Kind::Int64);
+        let room = || Tensor::zeros([2], (Kind::Int64, Device::Cpu));
+        now(group.all_reduce_now(ours(), ReduceOp::Sum), [1, 21]);
+        now(group.all_gather_now(room(), numbers(&[rank], Kind::Int64)), [0, 1]);
+        now(group.all_to_all_now(room(), ours()), [10 * rank, 10 * rank + 1]);
+        let operations = transcript.take().into_iter().map(|entry| entry.operation);
+        assert_eq!(operations.collect::<Vec<_>>(), ["all_reduce", "all_gather", "all_to_all"]);
+        // Nothing holds on to the memory.
+        let tensor = ours();
+        now(group.all_reduce_now(tensor.shallow_clone(), ReduceOp::Sum), [1, 21]);
+        now(group.all_reduce_now(tensor, ReduceOp::Max), [1, 21]);
+    });
+}
+
+#[test]
 fn all_ranks_write_the_same_transcript() {
     ranks::run(2, |place| {
         let (group, transcript) = join(&place);
