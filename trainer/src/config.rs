@@ -134,6 +134,7 @@ impl Config {
             ("checkpoint.keep", self.checkpoint.keep),
             ("parallel.pipeline", self.parallel.pipeline),
             ("parallel.tensor", self.parallel.tensor),
+            ("parallel.replicate", self.parallel.replicate),
         ] {
             positive(key, value as u64)?;
         }
@@ -180,13 +181,19 @@ impl Config {
     }
 
     fn check_parallel(&self) -> Result<()> {
-        let ParallelConfig { pipeline, zero, .. } = self.parallel;
+        let ParallelConfig { pipeline, zero, replicate, .. } = self.parallel;
         if pipeline > 1 && zero.shards_gradients() {
             bail_input!(
                 "`parallel.zero` is {}, and with `parallel.pipeline`, {pipeline}, it can be 0 or 1: what ranks send at 2 and 3 \
                  for every micro-batch would hold up all stages every time\n\
                  hint: set `parallel.zero` to 1; a stage has a part of weights and gradients as it is",
                 u8::from(zero)
+            );
+        }
+        if replicate > 1 && zero == Zero::Nothing {
+            bail_input!(
+                "`parallel.replicate` is {replicate}, but with `parallel.zero: 0` nothing is sharded: every rank has all of it as \
+                 it is\nhint: leave `parallel.replicate` out, or set `parallel.zero` to 1, 2 or 3"
             );
         }
         Ok(())
@@ -428,6 +435,12 @@ optimizer: {lr: 1.0e-3}
             &expect![[r#"
                 run.yaml: `parallel.zero` is 3, and with `parallel.pipeline`, 2, it can be 0 or 1: what ranks send at 2 and 3 for every micro-batch would hold up all stages every time
                 hint: set `parallel.zero` to 1; a stage has a part of weights and gradients as it is"#]],
+        );
+        check(
+            &["parallel={zero: 0, replicate: 2}"],
+            &expect![[r#"
+                run.yaml: `parallel.replicate` is 2, but with `parallel.zero: 0` nothing is sharded: every rank has all of it as it is
+                hint: leave `parallel.replicate` out, or set `parallel.zero` to 1, 2 or 3"#]],
         );
         check(
             &["evaluate.every=10"],

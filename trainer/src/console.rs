@@ -68,10 +68,14 @@ pub(crate) fn run(run: &Run) -> String {
         1 => String::new(),
         tensor => format!(", {tensor} a matrix"),
     };
+    let replicas = match mesh.replicas.size() {
+        1 => String::new(),
+        replicas => format!(" in {replicas} replicas"),
+    };
     let ranks = match (run.ranks.size(), stages + &matrix) {
         (1, _) => String::new(),
-        (size, how) if how.is_empty() => format!(", {size} ranks at ZeRO {zero}"),
-        (size, how) => format!(", {size} ranks{how}, at ZeRO {zero}"),
+        (size, how) if how.is_empty() => format!(", {size} ranks at ZeRO {zero}{replicas}"),
+        (size, how) => format!(", {size} ranks{how}, at ZeRO {zero}{replicas}"),
     };
     format!(
         "training {parameters} parameters on {device} in {precision}: {} steps of {} documents, {} at a time{ranks}",

@@ -64,6 +64,12 @@ pub enum Fault {
     TiedWrittenTwice,
     /// What stages found in an evaluation is not brought together.
     OwnEvaluation,
+    /// Gradients are added up in each group of ranks that shards them, and not over the groups.
+    ReplicasNotSummed,
+    /// The gradient's norm counts every such group's.
+    ReplicasCounted,
+    /// And every such group writes all of a checkpoint.
+    ReplicasWritten,
 }
 
 static PLANTED: AtomicU8 = AtomicU8::new(0);

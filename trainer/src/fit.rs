@@ -218,28 +218,35 @@ fn check_files(prefix: &Path, manifest: &Manifest, shards: &[FileHash]) -> Resul
     Ok(())
 }
 
+/// So many ranks, which are called `named`, must be what a layout takes. Says how many of them see the same documents.
+pub(crate) fn check_layout(size: usize, named: &str, parallel: &ParallelConfig) -> Result<usize> {
+    let &ParallelConfig { pipeline, tensor, replicate, .. } = parallel;
+    let keys = [("pipeline", pipeline), ("tensor", tensor), ("replicate", replicate)];
+    let keys = keys.iter().filter(|(_, value)| *value > 1);
+    let names: Vec<String> = keys.clone().map(|(key, _)| format!("`parallel.{key}`")).collect();
+    let values: Vec<String> = keys.map(|(_, value)| value.to_string()).collect();
+    let (names, values) = (names.join(" times "), values.join(" times "));
+    let least = pipeline * tensor * if replicate > 1 { 2 * replicate } else { 1 };
+    if !size.is_multiple_of(pipeline * tensor * replicate) {
+        let hint = match size {
+            1 => format!("start so many with `trainer launch --nproc {least} -- train ...`"),
+            _ => format!("take a multiple of {least} ranks, or lower {names}"),
+        };
+        bail_input!("{names} is {values}, which does not divide {named}, {size}\nhint: {hint}");
+    }
+    if replicate > 1 && size < least {
+        bail_input!(
+            "{names} is {values}, which leaves one rank of {named}, {size}, for each replica: nothing would be sharded\n\
+             hint: take {least} ranks or more, or leave `parallel.replicate` out: with `parallel.zero: 0` each rank is a replica"
+        );
+    }
+    Ok(pipeline * tensor)
+}
+
 /// What ranks and configuration can have against each other.
 pub(crate) fn check_ranks(ranks: &Ranks, config: &Config) -> Result<()> {
     let (size, micro_batches) = (ranks.size(), config.micro_batches());
-    let ParallelConfig { pipeline, tensor, .. } = config.parallel;
-    let together = pipeline * tensor;
-    if !size.is_multiple_of(together) {
-        let (keys, product) = match (pipeline, tensor) {
-            (1, _) => ("`parallel.tensor`", format!("{tensor}")),
-            (_, 1) => ("`parallel.pipeline`", format!("{pipeline}")),
-            _ => (
-                "`parallel.pipeline` times `parallel.tensor`",
-                format!("{pipeline} times {tensor}"),
-            ),
-        };
-        let hint = match size {
-            1 => format!("start so many with `trainer launch --nproc {together} -- train ...`"),
-            _ => format!("start a multiple of {together} ranks, or lower {keys}"),
-        };
-        bail_input!(
-            "{keys} is {product}, which does not divide the number of ranks, {size}\nhint: {hint}"
-        );
-    }
+    let together = check_layout(size, "the number of ranks", &config.parallel)?;
     let takes_turns = size / together;
     if takes_turns > micro_batches {
         let what = match together {

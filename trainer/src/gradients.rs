@@ -6,7 +6,8 @@
 //! buffers. No more than `ON_THEIR_WAY` units' sums are on their way at a time, since what carries them keeps a copy of each.
 //! At `zero: 0` the parts are brought together again, so that it gives the same bits as `1` does.
 //!
-//! These ranks are those of a data group. What the ranks of a tensor group add to the gradient of something of which each
+//! These ranks are those of a shard group. Where there are several, their sums are added up ([`crate::replicas`]) after the last
+//! micro-batch, while the pass goes on. What the ranks of a tensor group add to the gradient of something of which each
 //! has a copy is added up last, once an update; and so is what two stages of a pipeline have of a tied matrix.
 
 use std::collections::VecDeque;
@@ -20,6 +21,7 @@ use crate::config::{Wire, Zero};
 use crate::fault::{Fault, planted};
 use crate::params::Model;
 use crate::ranks::{Mesh, Ranks, Summand};
+use crate::replicas::ReplicaSums;
 use crate::units::Share;
 
 /// How many units' sums are on their way at most, each with a copy of what is sent: one that ends while the next begins.
@@ -32,7 +34,7 @@ const NORM_STRETCH: i64 = 1 << 16;
 #[derive(Debug)]
 pub struct Gradients {
     mesh: Mesh,
-    /// Those of the data group.
+    /// Those of the shard group.
     ranks: Rc<Ranks>,
     zero: Zero,
     wire: Wire,
@@ -43,6 +45,8 @@ pub struct Gradients {
     at_both_ends: Option<usize>,
     /// The sums over ranks that are on their way, in the order in which they began.
     pending: VecDeque<Pending>,
+    /// Those over groups.
+    replicas: ReplicaSums,
     /// Whether this is the last micro-batch of an update.
     last: bool,
 }
@@ -66,13 +70,16 @@ struct OfUnit {
 struct Pending {
     unit: usize,
     work: Work,
+    /// Whether it is that of an update's last micro-batch.
+    last: bool,
 }
 
 impl Gradients {
     /// Gradients of zero.
     pub fn zeros(model: &Model) -> Self {
         let (mesh, zero) = (model.mesh().clone(), model.zero());
-        let ranks = Rc::clone(&mesh.data);
+        let ranks = Rc::clone(&mesh.shard);
+        let replicas = ReplicaSums::new(&mesh.replicas);
         let slot_of = model.slots(zero.shards_gradients());
         let mut units = Vec::new();
         let mut largest = vec![0; slot_of.iter().max().map_or(0, |last| last + 1)];
@@ -105,7 +112,8 @@ impl Gradients {
         }
         let (at_both_ends, pending) = (model.at_both_ends(), VecDeque::new());
         let wire = Wire::Fp32;
-        Self { mesh, ranks, zero, wire, units, slots, at_both_ends, pending, last: true }
+        let last = true;
+        Self { mesh, ranks, zero, wire, units, slots, at_both_ends, pending, replicas, last }
     }
 
     /// In which kind of number they travel between ranks.
@@ -178,13 +186,15 @@ impl Gradients {
             Wire::Fp32 => whole,
             Wire::Bf16 => whole.to_kind(Kind::BFloat16),
         })?;
-        self.pending.extend(work.map(|work| Pending { unit, work }));
+        let last = self.last;
+        self.pending.extend(work.map(|work| Pending { unit, work, last }));
         Ok(())
     }
 
     /// Waits for all sums over ranks: from now on this rank's parts are whole.
     pub fn finish(&mut self) -> Result<()> {
         self.settle_all()?;
+        self.replicas.finish()?;
         self.sum_copies()?;
         match self.at_both_ends.filter(|_| !planted(Fault::TiedNotSummed)) {
             Some(unit) => self.mesh.sum_of_ends(&mut self.units[unit].part),
@@ -228,7 +238,7 @@ impl Gradients {
 
     /// Waits for the sum that began first.
     fn settle_oldest(&mut self) -> Result<()> {
-        let Some(Pending { unit, work }) = self.pending.pop_front() else { return Ok(()) };
+        let Some(Pending { unit, work, last }) = self.pending.pop_front() else { return Ok(()) };
         let received = work.wait().context("adding up the ranks' gradients")?;
         let part = &mut self.units[unit].part;
         // What bfloat16 loses, it loses once, on the way: the sum itself is in fp32.
@@ -239,16 +249,19 @@ impl Gradients {
         } else {
             part.copy_(&sum);
         }
-        Ok(())
+        if last { self.replicas.start(part, self.wire) } else { Ok(()) }
     }
 
     /// The square of the L2 norm of this rank's part: over all ranks, these add up to that of all gradients. Of what all
-    /// ranks of a tensor group have, the first counts.
+    /// ranks of a tensor group have, the first counts, and of shard groups too.
     ///
     /// On a CPU libtorch adds up squares in a handful of running sums, which in fp32 loses 6e-3 of a norm over 7e7 numbers
     /// and 1e-4 over 4e6. So it gets stretches of at most `NORM_STRETCH` numbers, and their norms are put together in
     /// fp64. On a GPU sums are trees, and many stretches would cost more than they bring.
     pub fn square(&self) -> Result<f64> {
+        if !self.mesh.replicas.leads() && !planted(Fault::ReplicasCounted) {
+            return Ok(0.0);
+        }
         let units = self.units.iter().filter(|unit| !unit.counted_elsewhere);
         let pieces = units.flat_map(|unit| &unit.pieces);
         let leads = self.mesh.tensor.leads();

@@ -40,6 +40,7 @@ pub mod init; // a shape and a seed -> a random base model
 pub mod model; // token ids -> hidden states -> logits
 pub mod streamed; // a model on disk -> logits, one block in memory at a time
 pub mod loss; // hidden states -> cross-entropy and its gradients, a chunk of logits at a time
+pub mod replicas; // gradients that each of several groups of ranks has added up -> their sum
 pub mod gradients; // gradients of micro-batches -> their sum, over ranks too
 pub mod backward; // a micro-batch -> gradients, unit by unit
 pub mod pipeline; // the micro-batches of an update -> gradients, through ranks that have some units each

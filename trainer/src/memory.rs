@@ -33,7 +33,7 @@ pub struct Memory {
 }
 
 impl Memory {
-    /// Of a rank, one of so many, of which `parallel.tensor` share each matrix; of the stage that takes most, if there are
+    /// Of a rank, one of so many, laid out as `parallel` says; of the stage that takes most, if there are
     /// several. The head's logits are made for `chunk_tokens` at a time.
     pub fn of(config: &Config, model: &LlamaConfig, ranks: i64, chunk_tokens: i64) -> Self {
         let stages = 0..config.parallel.pipeline;
@@ -80,6 +80,11 @@ fn pipeline(config: &Config) -> i64 {
     i64::try_from(config.parallel.pipeline).unwrap_or(i64::MAX)
 }
 
+/// How many ranks have the same part of what is sharded.
+fn replicas(config: &Config) -> i64 {
+    i64::try_from(config.parallel.replicate).unwrap_or(i64::MAX)
+}
+
 /// How many ranks share the places of a sequence where those are independent.
 fn sequence(config: &Config) -> i64 {
     if config.parallel.sequence { tensor(config) } else { 1 }
@@ -119,7 +124,8 @@ fn widths(config: &Config) -> (i64, i64) {
 /// The flat buffers.
 struct State {
     zero: Zero,
-    ranks: i64,
+    /// How many ranks share what is sharded.
+    sharers: i64,
     compute: i64,
     master: i64,
     /// Whether the head's matrix is the embedding's.
@@ -130,11 +136,12 @@ struct State {
 
 impl State {
     fn of(config: &Config, model: &LlamaConfig, ranks: i64, units: &[Split]) -> Self {
-        let zero = if ranks == 1 { Zero::Nothing } else { config.parallel.zero };
+        let sharers = ranks / replicas(config);
+        let zero = if sharers == 1 { Zero::Nothing } else { config.parallel.zero };
         let (compute, master) = widths(config);
         let padded = |it: &Split| [&it.trained, &it.frozen].map(|spec| spec.padded(ranks));
         let units = units.iter().map(padded).collect();
-        Self { zero, ranks, compute, master, tied: model.tie_word_embeddings, units }
+        Self { zero, sharers, compute, master, tied: model.tie_word_embeddings, units }
     }
 
     /// Of what is trained (0) or is not (1): all of it, and what slots take that units share.
@@ -149,9 +156,9 @@ impl State {
     }
 
     fn memory(&self) -> Memory {
-        let &Self { zero, ranks, compute, master, .. } = self;
+        let &Self { zero, sharers, compute, master, .. } = self;
         let ((trained, slots), (frozen, frozen_slots)) = (self.numbers(0), self.numbers(1));
-        let part = if zero.shards_state() { trained / ranks } else { trained };
+        let part = if zero.shards_state() { trained / sharers } else { trained };
         let weights = match zero {
             // The model reads the masters themselves, if they are of its kind.
             Zero::Nothing if compute == master => 0,
@@ -164,12 +171,12 @@ impl State {
             frozen: bytes(
                 compute
                     * match zero {
-                        Zero::Weights => frozen / ranks + frozen_slots,
+                        Zero::Weights => frozen / sharers + frozen_slots,
                         _ => frozen,
                     },
             ),
             gradients: bytes(
-                master * if zero.shards_gradients() { slots + trained / ranks } else { trained },
+                master * if zero.shards_gradients() { slots + trained / sharers } else { trained },
             ),
             moments: bytes(2 * master * part),
             activations: 0,

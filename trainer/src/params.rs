@@ -234,10 +234,11 @@ impl Model {
         let stage = mesh.stage(specs.len());
         let specs = of_stage(specs, &stage, config.tie_word_embeddings).into_iter();
         let splits: Vec<Split> = specs.map(|unit| Split::of(unit, lora)).collect();
-        let ranks = &mesh.data;
+        let ranks = &mesh.shard;
         let zero = if ranks.size() == 1 { Zero::Nothing } else { zero };
         let master_kind = if compute == Kind::Double { Kind::Double } else { Kind::Float };
-        let n_ranks = i64::try_from(ranks.size()).expect("fewer ranks than 2^63");
+        // However often it is there, a buffer is as long.
+        let n_ranks = i64::try_from(mesh.data.size()).expect("fewer ranks than 2^63");
         let slots = slots(splits.len(), zero.shards_weights(), config.tie_word_embeddings);
         // What is gathered has its place in slots; the rest is whole at once.
         let wholes = |gathered: bool, padded: &dyn Fn(&Split) -> i64| -> Vec<Tensor> {
@@ -268,7 +269,9 @@ impl Model {
             let read = wholes_trained.get(number).or(copy.as_ref()).unwrap_or(&master);
             let leaves =
                 spec.views(read).into_iter().map(|view| view.set_requires_grad(true)).collect();
-            let frozen = Frozen::zeros(frozen, wholes_frozen.get(number), ranks, (compute, device));
+            let frozen_padded = frozen.padded(n_ranks);
+            let whole = wholes_frozen.get(number);
+            let frozen = Frozen::zeros(frozen, whole, ranks, frozen_padded, (compute, device));
             Unit { spec, master, range, padded, compute: copy, leaves, frozen, places }
         });
         let units = units.collect();
@@ -409,7 +412,7 @@ impl Model {
         let mut whole = flat.copy();
         if !unit.is_whole() {
             whole = Tensor::zeros([unit.padded], (flat.kind(), flat.device()));
-            if let Some(work) = self.mesh.data.all_gather(&whole, flat)? {
+            if let Some(work) = self.mesh.shard.all_gather(&whole, flat)? {
                 work.wait().map(drop)?;
             }
         }
@@ -440,9 +443,9 @@ impl Frozen {
         spec: UnitSpec,
         whole: Option<&Tensor>,
         ranks: &Ranks,
+        padded: i64,
         options: (Kind, Device),
     ) -> Self {
-        let padded = spec.padded(i64::try_from(ranks.size()).expect("fewer ranks than 2^63"));
         let range = if whole.is_some() { ranks.part(padded) } else { 0..padded };
         let part = Tensor::zeros([range.end - range.start], options);
         let views = spec.views(whole.unwrap_or(&part));

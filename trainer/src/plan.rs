@@ -10,8 +10,7 @@ use shards::reader::PairReader;
 use tch::Device;
 
 use crate::config::{
-    Config, DeviceChoice, LoraConfig, ParallelConfig, Precision, Recompute, TargetModule,
-    TooLongRule, Zero,
+    Config, DeviceChoice, LoraConfig, Precision, Recompute, TargetModule, TooLongRule, Zero,
 };
 use crate::documents;
 use crate::fit;
@@ -100,14 +99,7 @@ pub fn plan(config: &Config, options: &Options) -> Result<String> {
     let (model, mut remarks) = shape(config, options)?;
     fit::check_tensor(config, &model)?;
     fit::check_pipeline(config, &model)?;
-    let ParallelConfig { pipeline, tensor, .. } = config.parallel;
-    if !(options.ranks as usize).is_multiple_of(pipeline * tensor) {
-        bail_input!(
-            "`parallel.pipeline` times `parallel.tensor` is {pipeline} times {tensor}, which does not divide `--ranks`, {}\n\
-             hint: plan with a multiple of it",
-            options.ranks
-        );
-    }
+    fit::check_layout(options.ranks as usize, "`--ranks`", &config.parallel)?;
     let work = work(config, options, &mut remarks)?;
     let mut text = String::new();
     let (trained, frozen) = parameters(config, &model);
@@ -314,8 +306,13 @@ fn describe_memory(config: &Config, memory: &Memory, ranks: u32) -> String {
         1 => String::new(),
         stages => format!(", of the one of {stages} stages that takes most"),
     };
-    let mut text =
-        format!("memory of each of {ranks} ranks at ZeRO {zero}{tensor}{stages}, in GiB:\n");
+    let replicas = match config.parallel.replicate {
+        1 => String::new(),
+        replicas => format!(" in {replicas} replicas"),
+    };
+    let mut text = format!(
+        "memory of each of {ranks} ranks at ZeRO {zero}{replicas}{tensor}{stages}, in GiB:\n"
+    );
     if ranks == 1 {
         text = "memory, in GiB:\n".to_string();
     }
@@ -382,6 +379,12 @@ fn fit(config: &Config, model: &LlamaConfig, ranks: u32, available: f64) -> Stri
                     return text;
                 }
             }
+        }
+    }
+    if config.parallel.replicate > 1 {
+        changed.parallel.replicate = 1;
+        if try_it(&changed, ranks, "`parallel.replicate: 1`".into(), &mut text) {
+            return text;
         }
     }
     if config.batch.micro > 1 {

@@ -16,7 +16,7 @@ use tch::{Device, Kind, Tensor};
 use crate::adapter;
 use crate::backward::{self, Pass};
 use crate::batch::{Batcher, Batching, Counts, MicroBatch};
-use crate::config::{Config, EvaluateConfig, LoraConfig, NewRows, ParallelConfig, Precision};
+use crate::config::{Config, EvaluateConfig, LoraConfig, NewRows, Precision};
 use crate::device;
 use crate::documents;
 use crate::evaluate::{Evaluation, evaluate};
@@ -80,8 +80,7 @@ impl Run {
     pub fn open_on(ranks: &Rc<Ranks>, config: Config) -> Result<Self> {
         let mut remarks = Vec::new();
         fit::check_ranks(ranks, &config)?;
-        let ParallelConfig { pipeline, tensor, sequence, .. } = config.parallel;
-        let mesh = Mesh::staged(ranks, pipeline, tensor, sequence)?;
+        let mesh = Mesh::of(ranks, &config.parallel)?;
         let device = device::choose(config.device, &mut remarks)?;
         fit::check_device(ranks, device)?;
         if let Some(threads) = config.threads {

@@ -9,14 +9,17 @@ mod ranks;
 #[path = "golden_run/compared.rs"]
 mod compared;
 mod golden_run;
+#[path = "golden_run/silent.rs"]
+mod silent;
 
 use std::path::Path;
 use std::rc::Rc;
 
-use compared::{config, make, off, silent_beginning, square_of_ones};
+use compared::{config, make, off, square_of_ones};
 use golden_run::join;
+use silent::silent_beginning;
 use tch::Kind;
-use trainer::config::Zero;
+use trainer::config::{ParallelConfig, Zero};
 use trainer::ranks::{Mesh, Ranks};
 use trainer::run::Run;
 
@@ -101,7 +104,7 @@ fn the_norm_counts_every_parameter_once_and_no_padding() {
     ranks::run(3, |place| {
         let ranks = join(place);
         for zero in [Zero::Nothing, Zero::State, Zero::Gradients, Zero::Weights] {
-            let mesh = Mesh::of(&ranks, 1, true).expect("a mesh");
+            let mesh = Mesh::of(&ranks, &ParallelConfig::default()).expect("a mesh");
             let (square, expected) = square_of_ones(&mesh, zero);
             assert!((square / expected - 1.0).abs() < 1e-14, "{zero:?}: {square} for {expected}");
         }

@@ -17,7 +17,8 @@ use trainer::adapter;
 use trainer::backward::{Pass, micro_batch};
 use trainer::batch::{Batching, MicroBatch};
 use trainer::config::{
-    Config, HeadPlaces, LoraConfig, Normalize, OptimizerConfig, Recompute, RowLayout, Zero,
+    Config, HeadPlaces, LoraConfig, Normalize, OptimizerConfig, ParallelConfig, Recompute,
+    RowLayout, Zero,
 };
 use trainer::gradients::Gradients;
 use trainer::llama_config::LlamaConfig;
@@ -279,7 +280,7 @@ fn what_is_frozen_is_kept_once_in_the_compute_kind_and_a_part_of_it_at_zero_3() 
         let lora = LoraConfig::default();
         let of = |zero| {
             let shape = LlamaConfig::read(&golden("llama")).expect("a Llama");
-            let mesh = Mesh::of(&ranks, 1, true).expect("a mesh");
+            let mesh = Mesh::of(&ranks, &ParallelConfig::default()).expect("a mesh");
             Model::sharded(shape, Some(&lora), Kind::BFloat16, Device::Cpu, &mesh, zero)
         };
         let kept = |model: &Model| -> usize {

@@ -11,6 +11,9 @@ mod ranks;
 mod compared;
 mod golden_run;
 #[cfg(debug_assertions)]
+#[path = "golden_run/silent.rs"]
+mod silent;
+#[cfg(debug_assertions)]
 #[path = "mesh/faults.rs"]
 mod faults;
 #[cfg(debug_assertions)]
@@ -28,7 +31,7 @@ use std::rc::Rc;
 
 use compared::{check, config, make, off, square_of_ones};
 use golden_run::join;
-use trainer::config::Zero;
+use trainer::config::{ParallelConfig, Zero};
 use trainer::ranks::{Mesh, Ranks};
 use trainer::run::Run;
 
@@ -189,7 +192,8 @@ fn an_evaluation_finds_what_one_rank_finds() {
 fn tokens_beyond_the_vocabulary_have_no_probability_on_any_rank() {
     ranks::run(2, |place| {
         let alone = vocabulary::make(&Mesh::alone());
-        let mesh = Mesh::of(&join(place), 2, true).expect("a mesh");
+        let layout = ParallelConfig { tensor: 2, ..ParallelConfig::default() };
+        let mesh = Mesh::of(&join(place), &layout).expect("a mesh");
         vocabulary::compare(&vocabulary::make(&mesh), &alone);
     });
 }
@@ -199,7 +203,8 @@ fn the_norm_counts_every_parameter_once_and_no_padding() {
     ranks::run(4, |place| {
         let ranks = join(place);
         for sequence in [true, false] {
-            let mesh = Mesh::of(&ranks, 2, sequence).expect("a mesh");
+            let layout = ParallelConfig { tensor: 2, sequence, ..ParallelConfig::default() };
+            let mesh = Mesh::of(&ranks, &layout).expect("a mesh");
             for zero in [Zero::Nothing, Zero::State, Zero::Gradients, Zero::Weights] {
                 let (square, expected) = square_of_ones(&mesh, zero);
                 assert!(

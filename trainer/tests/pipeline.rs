@@ -10,6 +10,8 @@ mod ranks;
 #[path = "golden_run/compared.rs"]
 mod compared;
 mod golden_run;
+#[path = "golden_run/silent.rs"]
+mod silent;
 #[cfg(debug_assertions)]
 #[path = "pipeline/faults.rs"]
 mod faults;
@@ -23,10 +25,11 @@ mod shaped;
 
 use std::rc::Rc;
 
-use compared::{alone, check, config, make, off, silent_beginning, square_of_ones};
+use compared::{alone, check, config, make, off, square_of_ones};
 use golden_run::join;
 use resumed::resumes;
-use trainer::config::Zero;
+use silent::silent_beginning;
+use trainer::config::{ParallelConfig, Zero};
 use trainer::order::Order;
 use trainer::ranks::{Mesh, Ranks};
 use trainer::run::Run;
@@ -317,7 +320,8 @@ fn the_norm_counts_every_parameter_once_and_no_padding() {
     ranks::run(4, |place| {
         let ranks = join(place);
         for tensor in [1, 2] {
-            let mesh = Mesh::staged(&ranks, 2, tensor, true).expect("a mesh");
+            let layout = ParallelConfig { pipeline: 2, tensor, ..ParallelConfig::default() };
+            let mesh = Mesh::of(&ranks, &layout).expect("a mesh");
             for zero in [Zero::Nothing, Zero::State] {
                 let (square, expected) = square_of_ones(&mesh, zero);
                 assert!((square / expected - 1.0).abs() < 1e-14, "{square} of {expected}");

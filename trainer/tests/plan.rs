@@ -15,7 +15,7 @@ use golden_run::join;
 use serde_json::Value;
 use tch::{Device, Kind};
 use tiny_run::{TinyRun, fails, succeeds};
-use trainer::config::{Config, ParallelConfig};
+use trainer::config::Config;
 use trainer::gradients::Gradients;
 use trainer::init::Preset;
 use trainer::llama_config::LlamaConfig;
@@ -54,17 +54,19 @@ fn weights_gradients_and_moments_take_what_is_planned_at_every_stage_of_zero() {
     let lora = "lora: {r: 64, modules_to_save: [lm_head]}\n";
     let of = |zero: u8| ["", lora].map(|it| format!("parallel: {{zero: {zero}}}\n{it}"));
     let (tensor, pipeline) = ("parallel: {tensor: 2}\n", "parallel: {pipeline: 2}\n");
-    let shared = [tensor.into(), format!("{tensor}{lora}"), pipeline.into()];
-    for layout in (0..=3).flat_map(of).chain(shared) {
+    let shared = [tensor.into(), format!("{tensor}{lora}"), pipeline.into()].map(|it| (2, it));
+    let replicas = (1..=3).map(|zero| format!("parallel: {{zero: {zero}, replicate: 2}}\n"));
+    let all = (0..=3).flat_map(of).map(|it| (2, it)).chain(shared);
+    for (size, layout) in all.chain(replicas.map(|it| (4, it))) {
         let lines = format!("precision: bf16\n{layout}");
         // Processes of its own: what an allocator keeps of an earlier model must not help a later one.
-        ranks::run(2, |place| {
+        ranks::run(size, |place| {
             let ranks = join(place);
             let config = config(&lines);
-            let ParallelConfig { pipeline, tensor, .. } = config.parallel;
-            let mesh = Mesh::staged(&ranks, pipeline, tensor, true).expect("a mesh");
+            let mesh = Mesh::of(&ranks, &config.parallel).expect("a mesh");
             let stage = mesh.stages.rank();
-            let planned = Memory::of_stage(stage, &config, &shape, 2, 64).state() as f64;
+            let n_ranks = i64::try_from(size).expect("a few");
+            let planned = Memory::of_stage(stage, &config, &shape, n_ranks, 64).state() as f64;
             let before = own_memory();
             let (lora, zero) = (config.lora.as_ref(), config.parallel.zero);
             let kind = Kind::BFloat16;
@@ -153,6 +155,13 @@ fn the_13b_recipe_is_planned_without_weights_data_or_gpu_and_what_to_change_is_s
     for words in ["2 stages wait for each other ", "of the one of 2 stages", "it fits: "] {
         assert!(published.contains(words), "`{words}` is not in:\n{published}");
     }
+    // Two machines of four, each with all of it.
+    let copies = ["--ranks", "8", "--set", "parallel={zero: 3, replicate: 2}", "--gpu", "h200"];
+    let copies = said(&[&copies[..], &["--set", "recompute=all"]].concat());
+    assert!(copies.contains("of each of 8 ranks at ZeRO 3 in 2 replicas, in GiB"), "{copies}");
+    let shard = said(&["--ranks", "4", "--set", "parallel={zero: 3}", "--set", "recompute=all"]);
+    let needs = |text: &str| text.lines().find(|it| it.contains("masters")).map(str::to_owned);
+    assert_eq!(needs(&copies), needs(&shard));
     let lora = said(&["--gpu", "h200", "--set", "lora={r: 16}", "--set", "recompute=all"]);
     assert!(lora.contains("it fits: "), "{lora}");
     let eight = said(&["--ranks", "8", "--gpu", "h100"]);

@@ -21,14 +21,14 @@ use trainer::run::Run;
 use trainer::saver::Saver;
 use trainer::units::ParamSpec;
 
-/// How many stages there are, how many ranks share each matrix, and the stage of ZeRO.
-type Layout = (usize, usize, u8);
+/// How many stages there are, how many ranks share each matrix, the stage of ZeRO, and how many replicas there are.
+type Layout = (usize, usize, u8, usize);
 
 /// So many ranks, in these layouts.
 const WORLDS: [(usize, &[Layout]); 3] = [
-    (1, &[(1, 1, 0)]),
-    (2, &[(1, 1, 0), (1, 1, 3), (1, 2, 0), (2, 1, 0)]),
-    (4, &[(1, 1, 1), (1, 2, 3), (2, 1, 1), (2, 2, 0)]),
+    (1, &[(1, 1, 0, 1)]),
+    (2, &[(1, 1, 0, 1), (1, 1, 3, 1), (1, 2, 0, 1), (2, 1, 0, 1)]),
+    (4, &[(1, 1, 1, 1), (1, 1, 1, 2), (1, 1, 3, 2), (1, 2, 3, 1), (2, 1, 1, 1), (2, 2, 0, 1)]),
 ];
 
 /// A place that all processes of a test know: the one that started them cleans it up.
@@ -51,14 +51,17 @@ fn config(folder: &Path, settings: &[&str]) -> Config {
     golden_run::config(&prefix, &path, lines, settings)
 }
 
-fn open(ranks: &Rc<Ranks>, folder: &Path, (pipeline, tensor, zero): Layout) -> Run {
-    let layout = format!("parallel={{pipeline: {pipeline}, tensor: {tensor}, zero: {zero}}}");
+fn open(ranks: &Rc<Ranks>, folder: &Path, layout: Layout) -> Run {
+    let (pipeline, tensor, zero, replicate) = layout;
+    let layout = format!(
+        "parallel={{pipeline: {pipeline}, tensor: {tensor}, zero: {zero}, replicate: {replicate}}}"
+    );
     Run::open_on(ranks, config(folder, &[&layout])).expect("a sound run")
 }
 
 /// Where a layout saves.
-fn saved(world: usize, (pipeline, tensor, zero): Layout) -> String {
-    format!("saved-{world}-{pipeline}-{tensor}-{zero}")
+fn saved(world: usize, (pipeline, tensor, zero, replicate): Layout) -> String {
+    format!("saved-{world}-{pipeline}-{tensor}-{zero}-{replicate}")
 }
 
 fn about(run: &Run) -> About {
@@ -142,7 +145,7 @@ fn every_layout_goes_on_from_the_checkpoint_of_every_other() {
             let saved = checkpoint::path(&folder.join(saved(world, layout)), 2);
             fs::read_dir(saved).expect("a checkpoint").count()
         };
-        // Three files a rank, `config.json` and `checkpoint.json`; at stage 0 too, ranks share the work.
+        // Three files a rank, `config.json` and `checkpoint.json`; at stage 0, and of replicas, ranks share the work too.
         for (world, layouts) in WORLDS {
             for &layout in layouts {
                 assert_eq!(parts(world, layout), 3 * world + 2);
@@ -163,9 +166,9 @@ fn every_layout_goes_on_from_the_checkpoint_of_every_other() {
                 let path = checkpoint::path(&out, 2);
                 let losses = fs::read_to_string(out.join("losses")).expect("written before");
                 for &layout in layouts {
-                    let (stages, tensor, zero) = layout;
+                    let (stages, tensor, zero, replicate) = layout;
                     let what = format!(
-                        "{world} ranks, {stages} stages, tensor {tensor}, zero {zero}, from {saved}"
+                        "{world} ranks, {stages} stages, tensor {tensor}, zero {zero}, {replicate} replicas, from {saved}"
                     );
                     let mut run = open(&ranks, &folder, layout);
                     let record = checkpoint::open_on(&ranks, &path).expect("whole");
@@ -177,8 +180,9 @@ fn every_layout_goes_on_from_the_checkpoint_of_every_other() {
                     let ours = state(&run).values().map(Tensor::numel).sum::<usize>() as u64;
                     assert_eq!(bytes, 4 * ours, "{what}");
                     let read = ranks.counts(&[ours]).expect("all ranks come")[0];
-                    // Those that see other documents have copies of everything without ZeRO, those that share matrices of norms.
-                    let of_all = if zero == 0 { world / tensor / stages } else { 1 };
+                    // Those that see other documents have copies of everything without ZeRO, replicas have them of each other, and
+                    // those that share matrices of norms.
+                    let of_all = if zero == 0 { world / tensor / stages } else { replicate };
                     let times = |spec: &ParamSpec| {
                         let copies = if spec.share.is_copy() { tensor } else { 1 };
                         3 * spec.numel().cast_unsigned() * (copies * of_all) as u64
@@ -209,14 +213,14 @@ fn what_is_written_during_two_steps_is_what_there_was_before_them() {
     config(&folder, &[]);
     let ranks = Ranks::alone();
     let losses = |run: &mut Run| [run.step(), run.step()].map(|step| step.expect("a step").loss);
-    let mut undisturbed = open(&ranks, &folder, (1, 1, 0));
+    let mut undisturbed = open(&ranks, &folder, (1, 1, 0, 1));
     undisturbed.step().expect("a step");
     let expected_losses = losses(&mut undisturbed);
 
     let largest =
         3 * 4 * undisturbed.model.units.iter().map(|it| it.padded()).max().expect("units");
     for room in [0, largest.cast_unsigned(), u64::MAX] {
-        let mut run = open(&ranks, &folder, (1, 1, 0));
+        let mut run = open(&ranks, &folder, (1, 1, 0, 1));
         run.step().expect("a step");
         let (about, expected) = (about(&run), state(&run));
         let (layout, buffers) = part::share(&run.model, &run.optimizer.moments);
@@ -235,7 +239,7 @@ fn what_is_written_during_two_steps_is_what_there_was_before_them() {
         assert_eq!(held_up > Duration::from_millis(100), room != u64::MAX, "{held_up:?}");
         staged.commit(&target, about, vec![part]).expect("a checkpoint");
         let changed = state(&run);
-        let mut again = open(&ranks, &folder, (1, 1, 0));
+        let mut again = open(&ranks, &folder, (1, 1, 0, 1));
         let record = checkpoint::open(&target).expect("whole");
         let Run { model, optimizer, .. } = &mut again;
         checkpoint::load(&target, &record, model, &mut optimizer.moments).expect("read");

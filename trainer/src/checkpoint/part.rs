@@ -60,7 +60,10 @@ pub fn share(model: &Model, moments: &[Moments]) -> (Layout, Vec<Buffers>) {
     let mut buffers = Vec::new();
     let stage = model.stage();
     for (number, (unit, moments)) in model.units.iter().zip(moments).enumerate() {
-        let range = mesh.data.part(unit.padded());
+        let range = match planted(Fault::ReplicasWritten) {
+            true => mesh.shard.part(unit.padded()),
+            false => mesh.own(unit.padded()),
+        };
         let pieces = unit.spec.params.iter().zip(unit.spec.pieces(&range));
         // Of what all ranks of a tensor group have, the first writes one; of what two stages have, the one whose it is.
         let writes = |spec: &ParamSpec| {
@@ -81,8 +84,7 @@ pub fn share(model: &Model, moments: &[Moments]) -> (Layout, Vec<Buffers>) {
         }
         layout.units.push(stretches);
         let ours = [&unit.master, &moments.exp_avg, &moments.exp_avg_sq].map(|flat| {
-            let start = if unit.is_whole() { range.start } else { 0 };
-            flat.detach().narrow(0, start, range.end - range.start)
+            flat.detach().narrow(0, range.start - unit.range.start, range.end - range.start)
         });
         buffers.push(ours);
     }

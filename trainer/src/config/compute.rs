@@ -32,6 +32,9 @@ pub struct ParallelConfig {
     pub sequence: bool,
     /// What is sharded over the ranks that see different documents, in place of each of them having all of it.
     pub zero: Zero,
+    /// Into how many groups of neighbours these ranks are cut, each of which has all that `zero` shards (PyTorch's
+    /// `HYBRID_SHARD`): weights are gathered inside a group only, and of gradients a part alone goes from group to group.
+    pub replicate: usize,
     /// In which kind of number gradients travel between ranks. They are added up in fp32 in any case.
     pub reduce: Wire,
     /// How many seconds a rank waits for the others before it gives up.
@@ -47,6 +50,7 @@ impl Default for ParallelConfig {
             tensor: 1,
             sequence: true,
             zero: Zero::default(),
+            replicate: 1,
             reduce: Wire::default(),
             timeout: 600,
             check_calls: false,

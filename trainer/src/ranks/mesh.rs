@@ -2,11 +2,13 @@
 //! who shares each matrix.
 //!
 //! The ranks of a *tensor group* have the same documents and a part of every matrix; those of a *data group* have the same
-//! part and different documents. Those of a *pipeline* have the same documents, and each a stage of the model
+//! part and different documents. What a data group shards it shards as a whole, or in several *shard groups* of neighbours,
+//! which then are *replicas* of each other. Those of a *pipeline* have the same documents, and each a stage of the model
 //! ([`super::stages`]). What goes through the model is `x_nd`, a row for each of a micro-batch's `n` places.
 //! With sequence parallelism a rank of a tensor group keeps only its stretch of the places wherever places have nothing to
 //! do with one another: `x_md`. Without, or alone, that stretch is all of them.
 
+use std::ops::Range;
 use std::rc::Rc;
 
 use anyhow::Result;
@@ -15,6 +17,7 @@ use torch_ext::{ProcessGroup, ReduceOp, Transcript};
 
 use super::{Others, Place, Ranks, number};
 use crate::batch::Span;
+use crate::config::ParallelConfig;
 use crate::fault::{Fault, planted};
 
 /// The ranks as a mesh.
@@ -24,6 +27,10 @@ pub struct Mesh {
     pub world: Rc<Ranks>,
     /// Those that hold the same part of every matrix.
     pub data: Rc<Ranks>,
+    /// Those of them among which what is sharded is shared: all, or some neighbours.
+    pub shard: Rc<Ranks>,
+    /// Those of them that have the same share, one of each group of neighbours.
+    pub replicas: Rc<Ranks>,
     /// Those that share each matrix.
     pub tensor: Rc<Ranks>,
     /// Those that have the stages of a pipeline, in the order of these.
@@ -43,22 +50,20 @@ impl Mesh {
 
     /// Ranks that all have the whole model.
     fn of_data(world: &Rc<Ranks>) -> Self {
-        let (world, data) = (Rc::clone(world), Rc::clone(world));
-        Self { world, data, tensor: Ranks::alone(), stages: Ranks::alone(), sequence: false }
+        let [data, shard] = [world, world].map(Rc::clone);
+        let [replicas, tensor, stages] = [(); 3].map(|()| Ranks::alone());
+        Self { world: Rc::clone(world), data, shard, replicas, tensor, stages, sequence: false }
     }
 
-    /// All ranks, `tensor` of which share each matrix, which must divide their number. All come here.
-    pub fn of(world: &Rc<Ranks>, tensor: usize, sequence: bool) -> Result<Self> {
-        Self::staged(world, 1, tensor, sequence)
-    }
-
-    /// The same, with the model cut into so many stages.
-    pub fn staged(world: &Rc<Ranks>, stages: usize, tensor: usize, sequence: bool) -> Result<Self> {
+    /// All ranks, laid out so, which must be possible with their number. All come here.
+    pub fn of(world: &Rc<Ranks>, layout: &ParallelConfig) -> Result<Self> {
+        let &ParallelConfig { pipeline: stages, tensor, sequence, replicate, .. } = layout;
         let (rank, size) = (world.rank(), world.size());
-        if stages * tensor == 1 {
+        let together = stages * tensor * replicate;
+        if together == 1 {
             return Ok(Self::of_data(world));
         }
-        assert!(size.is_multiple_of(stages * tensor), "{size} ranks, {stages} times {tensor}");
+        assert!(size.is_multiple_of(together), "{size} ranks, {layout:?}");
         let mesh = world.meshes.replace(world.meshes.get() + 1);
         let some = |name: &str, members: Vec<usize>, transcript: &Rc<Transcript>| {
             world.some(mesh, name, &members, transcript)
@@ -67,14 +72,36 @@ impl Mesh {
         let first = rank - rank % of_stage;
         // All data groups of a stage make the same calls; those of tensor groups depend on their documents.
         let calls = if stages == 1 { Rc::clone(&world.transcript) } else { Rc::default() };
-        let data = (first + rank % tensor..first + of_stage).step_by(tensor).collect();
-        let data = some("data", data, &calls)?;
+        let others: Vec<usize> =
+            (first + rank % tensor..first + of_stage).step_by(tensor).collect();
+        let data = match stages * tensor {
+            1 => Rc::clone(world),
+            _ => some("data", others.clone(), &calls)?,
+        };
+        let (shard, replicas) = match replicate {
+            1 => (Rc::clone(&data), Ranks::alone()),
+            _ => {
+                let n_shards = others.len() / replicate;
+                let (copy, part) = (data.rank() / n_shards, data.rank() % n_shards);
+                let neighbours = others[copy * n_shards..][..n_shards].to_vec();
+                let alike = others[part..].iter().copied().step_by(n_shards).collect();
+                (some("shard", neighbours, &calls)?, some("replicas", alike, &calls)?)
+            }
+        };
         let first = rank - rank % tensor;
         let tensor = some("tensor", (first..first + tensor).collect(), &Rc::default())?;
         let stages = (rank % of_stage..size).step_by(of_stage).collect();
         let stages = some("pipeline", stages, &Rc::default())?;
         let sequence = sequence && tensor.size() > 1;
-        Ok(Self { world: Rc::clone(world), data, tensor, stages, sequence })
+        Ok(Self { world: Rc::clone(world), data, shard, replicas, tensor, stages, sequence })
+    }
+
+    /// Which part of a buffer of `padded` numbers this rank sees to, and no other of its data group: of what it has a share
+    /// of, if that is there several times, a share again.
+    pub fn own(&self, padded: i64) -> Range<i64> {
+        let shared = self.shard.part(padded);
+        let own = self.replicas.part(shared.end - shared.start);
+        shared.start + own.start..shared.start + own.end
     }
 
     /// Whether there is more than one rank in a tensor group.

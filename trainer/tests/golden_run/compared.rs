@@ -9,7 +9,6 @@ use tch::{Device, Kind, Tensor};
 use trainer::config::{Config, Zero};
 use trainer::gradients::Gradients;
 use trainer::llama_config::LlamaConfig;
-use trainer::order::Order;
 use trainer::params::Model;
 use trainer::ranks::{Mesh, Ranks};
 use trainer::run::Run;
@@ -31,12 +30,6 @@ pub(crate) fn config(settings: &[&str]) -> Config {
     golden_run::config(&prefix, &folder.join("run.yaml"), lines, settings)
 }
 
-/// The setting of a seed with which the run's first two documents teach nothing.
-pub(crate) fn silent_beginning() -> String {
-    let silent = |seed: &u32| Order::new(12, None, *seed, 2, 0).train.iter().all(|it| it % 4 == 0);
-    (0..).find(silent).map(|seed| format!("seed={seed}")).expect("one of them does")
-}
-
 /// Gradients and masters by name, brought together from all ranks. What several have must be the same on all.
 fn by_name(run: &Run) -> BTreeMap<String, Tensor> {
     let mut found = BTreeMap::new();
@@ -53,8 +46,10 @@ fn by_name(run: &Run) -> BTreeMap<String, Tensor> {
                     let held = param.held.of(&whole).contiguous().view(-1);
                     assert_eq!(held.narrow(0, start, end - start), ours, "{what} {}", param.name);
                 }
-                if param.share.is_copy() {
-                    let copies = run.model.mesh().tensor.each(&whole).expect("all ranks come");
+                let mesh = run.model.mesh();
+                let copied = param.share.is_copy().then_some(&mesh.tensor);
+                for ranks in copied.into_iter().chain([&mesh.replicas]) {
+                    let copies = ranks.each(&whole).expect("all ranks come");
                     assert!(copies.iter().all(|copy| *copy == whole), "{what} {}", param.name);
                 }
                 found.insert(format!("{what} {}", param.name), whole);

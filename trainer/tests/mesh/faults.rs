@@ -1,14 +1,15 @@
 //! Mistakes that trainers over several ranks were shipped with, planted here one by one: the comparisons by which the other
 //! tests prove a layout find each of them.
 
-use trainer::config::Zero;
+use trainer::config::{ParallelConfig, Zero};
 use trainer::fault::Fault;
 use trainer::ranks::Mesh;
 use trainer::run::Run;
 
-use crate::compared::{config, silent_beginning, square_of_ones};
+use crate::compared::{config, square_of_ones};
 use crate::planted::{is_found, steps};
 use crate::resumed::resumes;
+use crate::silent::silent_beginning;
 use crate::vocabulary;
 
 #[test]
@@ -32,7 +33,7 @@ fn a_norm_that_counts_too_much_or_too_little_is_found() {
     is_found(Fault::OthersNotCounted, 2, "norm of step", steps(&[], mesh, 1e-12));
     is_found(Fault::OwnNorm, 2, "norm of step", steps(&[], &["parallel.zero=1"], 1e-12));
     is_found(Fault::PaddingCounted, 2, "counted", |ranks| {
-        let mesh = Mesh::of(ranks, 1, true).expect("a mesh");
+        let mesh = Mesh::of(ranks, &ParallelConfig::default()).expect("a mesh");
         let (square, numel) = square_of_ones(&mesh, Zero::State);
         assert!((square / numel - 1.0).abs() < 1e-14, "{square} counted for {numel}");
     });
@@ -70,7 +71,8 @@ fn a_wrong_loss_over_a_shared_vocabulary_is_found() {
     let mut made = None;
     is_found(Fault::RowsWithoutToken, 2, "is off", |ranks| {
         let alone = made.get_or_insert_with(|| vocabulary::make(&Mesh::alone()));
-        let mesh = Mesh::of(ranks, 2, true).expect("a mesh");
+        let layout = ParallelConfig { tensor: 2, ..ParallelConfig::default() };
+        let mesh = Mesh::of(ranks, &layout).expect("a mesh");
         vocabulary::compare(&vocabulary::make(&mesh), alone);
     });
 }

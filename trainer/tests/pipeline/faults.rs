@@ -1,6 +1,7 @@
 //! Mistakes that pipelines were shipped with, planted here one by one: the comparisons by which the other tests prove a
 //! pipeline find each of them.
 
+use trainer::config::{ParallelConfig, Zero};
 use trainer::fault::Fault;
 use trainer::ranks::Mesh;
 
@@ -55,8 +56,9 @@ fn an_evaluation_that_only_one_stage_knows_is_found() {
 #[test]
 fn padding_that_is_counted_is_found_in_stages_too() {
     is_found(Fault::PaddingCounted, 2, "counted", |ranks| {
-        let mesh = Mesh::staged(ranks, 2, 1, true).expect("a mesh");
-        let (square, numel) = square_of_ones(&mesh, trainer::config::Zero::State);
+        let layout = ParallelConfig { pipeline: 2, ..ParallelConfig::default() };
+        let mesh = Mesh::of(ranks, &layout).expect("a mesh");
+        let (square, numel) = square_of_ones(&mesh, Zero::State);
         assert!((square / numel - 1.0).abs() < 1e-14, "{square} counted for {numel}");
     });
 }
