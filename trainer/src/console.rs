@@ -49,6 +49,7 @@ pub(crate) fn run(run: &Run) -> String {
     };
     let config = &run.config;
     let device = match run.model.device() {
+        Device::Cuda(_) if run.ranks.size() > 1 => "GPUs".to_string(),
         Device::Cuda(number) => format!("GPU {number}"),
         Device::Cpu => "the CPU".to_string(),
         other => format!("{other:?}"),

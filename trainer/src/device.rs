@@ -7,16 +7,58 @@ use torch_ext::cuda::{self, NoCuda};
 
 use crate::config::DeviceChoice;
 
-/// The device that was chosen. A machine that has a GPU which cannot be used is told so in a remark; one without a GPU
-/// computes on the CPU without a word.
-pub fn choose(choice: DeviceChoice, remarks: &mut Vec<String>) -> Result<Device> {
+/// The device that was chosen, of the process that is the `local_rank`-th of those that train together on this machine: each
+/// has a GPU of its own. A machine that has a GPU which cannot be used is told so in a remark; one without a GPU computes on
+/// the CPU without a word.
+pub fn choose(
+    choice: DeviceChoice,
+    local_rank: usize,
+    remarks: &mut Vec<String>,
+) -> Result<Device> {
     match (choice, cuda::load()) {
         (DeviceChoice::Cpu, _) | (DeviceChoice::Auto, Err(NoCuda::NoDriver)) => Ok(Device::Cpu),
-        (_, Ok(_)) => Ok(Device::Cuda(0)),
+        (_, Ok(n_gpus)) => {
+            let gpu = own_gpu(local_rank, n_gpus)?;
+            cuda::use_gpu(gpu)?;
+            Ok(Device::Cuda(gpu))
+        }
         (DeviceChoice::Auto, Err(no_cuda)) => {
             remarks.push(format!("computing on the CPU: {no_cuda}"));
             Ok(Device::Cpu)
         }
         (DeviceChoice::Cuda, Err(no_cuda)) => bail_input!("`device` is `cuda`, but {no_cuda}"),
+    }
+}
+
+/// The GPU of a process, of so many on its machine.
+fn own_gpu(local_rank: usize, n_gpus: usize) -> Result<usize> {
+    if local_rank < n_gpus {
+        return Ok(local_rank);
+    }
+    let there_are =
+        if n_gpus == 1 { "there is 1 GPU".into() } else { format!("there are {n_gpus} GPUs") };
+    bail_input!(
+        "this process is number {local_rank} of its machine, from 0 (`LOCAL_RANK`), but {there_are}\n\
+         hint: start as many processes on a machine as it has GPUs, let each see all of them, or set `device: cpu`"
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use expect_test::expect;
+
+    use super::*;
+
+    #[test]
+    fn every_process_of_a_machine_has_a_gpu_of_its_own() {
+        assert_eq!([0, 1, 7].map(|rank| own_gpu(rank, 8).unwrap()), [0, 1, 7]);
+        expect![[r#"
+            this process is number 1 of its machine, from 0 (`LOCAL_RANK`), but there is 1 GPU
+            hint: start as many processes on a machine as it has GPUs, let each see all of them, or set `device: cpu`"#]]
+        .assert_eq(&own_gpu(1, 1).unwrap_err().to_string());
+        expect![[r#"
+            this process is number 8 of its machine, from 0 (`LOCAL_RANK`), but there are 8 GPUs
+            hint: start as many processes on a machine as it has GPUs, let each see all of them, or set `device: cpu`"#]]
+        .assert_eq(&own_gpu(8, 8).unwrap_err().to_string());
     }
 }

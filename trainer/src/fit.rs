@@ -263,14 +263,37 @@ pub(crate) fn check_ranks(ranks: &Ranks, config: &Config) -> Result<()> {
     Ok(())
 }
 
-/// What several ranks can compute on.
+/// Several ranks compute on GPUs, all of them, or on CPUs; and GPUs can be connected. All come here.
 pub(crate) fn check_device(ranks: &Ranks, device: Device) -> Result<()> {
-    let size = ranks.size();
-    if size > 1 && device.is_cuda() {
-        bail_input!(
-            "{size} ranks cannot compute on GPUs: what connects GPUs, NCCL, is not built in\n\
-             hint: train with one process, or on the CPU with `device: cpu`"
+    let lowest = |has: bool| -> Result<Option<usize>> {
+        Ok(ranks.first(has.then(String::new))?.map(|(rank, _)| rank))
+    };
+    let on_gpus = alike(lowest(device.is_cuda())?, lowest(!device.is_cuda())?)?;
+    let connected = if on_gpus && ranks.size() > 1 { torch_ext::nccl::load() } else { Ok(()) };
+    ranks.agree(connected.map_err(anyhow::Error::from).bad_input())
+}
+
+/// Whether all compute on GPUs, by the lowest ranks that do and that do not.
+fn alike(on_gpu: Option<usize>, on_cpu: Option<usize>) -> Result<bool> {
+    let (Some(on_gpu), Some(on_cpu)) = (on_gpu, on_cpu) else { return Ok(on_gpu.is_some()) };
+    bail_input!(
+        "rank {on_gpu} has a GPU and rank {on_cpu} has none: they cannot train together\n\
+         hint: `device: cuda` says why it has none; with `device: cpu` all compute on CPUs"
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn ranks_with_a_gpu_and_ranks_without_one_do_not_train_together() {
+        assert!(alike(Some(0), None).unwrap());
+        assert!(!alike(None, Some(0)).unwrap());
+        assert_eq!(
+            alike(Some(2), Some(0)).unwrap_err().to_string(),
+            "rank 2 has a GPU and rank 0 has none: they cannot train together\n\
+             hint: `device: cuda` says why it has none; with `device: cpu` all compute on CPUs"
         );
     }
-    Ok(())
 }

@@ -6,15 +6,17 @@
 //!
 //! A process that trains alone is one rank of one: every operation here is then the identity, and nothing is started.
 
+mod carriers;
 mod environment;
 mod mesh;
 mod stages;
 
+use carriers::Carriers;
 pub use environment::Place;
 pub use mesh::{Mesh, Summand};
 pub use stages::stage;
 
-use std::cell::Cell;
+use std::cell::{Cell, OnceCell};
 use std::ops::Range;
 use std::rc::Rc;
 use std::time::Duration;
@@ -32,12 +34,16 @@ pub struct Ranks {
     transcript: Rc<Transcript>,
     /// How many meshes were made of them.
     meshes: Cell<usize>,
+    /// Where tensors are that are carried apart, if they are.
+    carrying: Cell<Option<Device>>,
 }
 
 /// How the others are reached.
 #[derive(Debug)]
 struct Others {
+    /// What ranks tell one another, on the CPU.
     group: ProcessGroup,
+    carriers: OnceCell<Carriers>,
     store: Store,
     timeout: Duration,
     check_calls: bool,
@@ -46,8 +52,7 @@ struct Others {
 impl Ranks {
     /// The only rank.
     pub fn alone() -> Rc<Self> {
-        let (place, transcript) = (Place::alone(), Rc::default());
-        Rc::new(Self { place, others: None, transcript, meshes: Cell::default() })
+        Rc::new(Self::new(Place::alone(), None, Rc::default()))
     }
 
     /// Meets the others, if the environment says that there are any. An operation that some rank does not join within
@@ -64,12 +69,16 @@ impl Ranks {
             if check_calls {
                 group.check_calls(&store)?;
             }
-            Ok(Others { group, store, timeout, check_calls })
+            Ok(Others { group, carriers: OnceCell::new(), store, timeout, check_calls })
         };
         let others = meet().with_context(|| {
             format!("rank {rank} of {size} does not find the others at {}", place.address())
         })?;
-        Ok(Rc::new(Self { place, others: Some(others), transcript, meshes: Cell::default() }))
+        Ok(Rc::new(Self::new(place, Some(others), transcript)))
+    }
+
+    fn new(place: Place, others: Option<Others>, transcript: Rc<Transcript>) -> Self {
+        Self { place, others, transcript, meshes: Cell::default(), carrying: Cell::default() }
     }
 
     /// This rank's number, from 0.
@@ -216,8 +225,8 @@ impl Ranks {
 
     /// Starts to bring all ranks' parts together in `whole`. Nothing if alone.
     pub fn all_gather(&self, whole: &Tensor, part: &Tensor) -> Result<Option<Work>> {
-        let Some(Others { group, .. }) = &self.others else { return Ok(None) };
-        Ok(Some(group.all_gather(whole.shallow_clone(), part.shallow_clone())?))
+        let Some(others) = &self.others else { return Ok(None) };
+        Ok(Some(others.tensors().all_gather(whole.shallow_clone(), part.shallow_clone())?))
     }
 
     /// Starts to exchange equal parts of `whole`: rank `i` gets the `i`-th of every rank, one after the other. Nothing if alone.
@@ -225,8 +234,8 @@ impl Ranks {
     /// Whoever adds them up has a reduce-scatter. Gloo's own adds up everything on all ranks and keeps a part: between two
     /// processes of one machine it takes three times as long.
     pub fn all_to_all(&self, whole: Tensor) -> Result<Option<Work>> {
-        let Some(Others { group, .. }) = &self.others else { return Ok(None) };
-        Ok(Some(group.all_to_all(whole.empty_like(), whole)?))
+        let Some(others) = &self.others else { return Ok(None) };
+        Ok(Some(others.tensors().all_to_all(whole.empty_like(), whole)?))
     }
 
     /// Compares what this rank asked of the others up to now with what rank 0 did: a run whose ranks went apart must not be

@@ -80,9 +80,13 @@ impl Run {
     pub fn open_on(ranks: &Rc<Ranks>, config: Config) -> Result<Self> {
         let mut remarks = Vec::new();
         fit::check_ranks(ranks, &config)?;
-        let mesh = Mesh::of(ranks, &config.parallel)?;
-        let device = device::choose(config.device, &mut remarks)?;
+        let device = device::choose(config.device, ranks.local_rank(), &mut remarks);
+        let device = ranks.agree(device)?;
         fit::check_device(ranks, device)?;
+        if device.is_cuda() {
+            ranks.carry_apart(device);
+        }
+        let mesh = Mesh::of(ranks, &config.parallel)?;
         if let Some(threads) = config.threads {
             tch::set_num_threads(i32::from(threads));
         }

@@ -78,7 +78,7 @@ impl Sampler {
     /// Opens a Hugging Face folder, a run's folder, or a checkpoint.
     pub fn open(folder: &Path) -> Result<Self> {
         let mut remarks = Vec::new();
-        let device = device::choose(DeviceChoice::Auto, &mut remarks)?;
+        let device = device::choose(DeviceChoice::Auto, 0, &mut remarks)?;
         for remark in remarks {
             print::note(format!("warning: {remark}"));
         }

@@ -106,6 +106,16 @@ fn wait_for_steps(run: &TinyRun, out: &str, steps: usize, launcher: &mut Child) 
 }
 
 #[test]
+fn ranks_that_are_to_compute_on_gpus_say_why_they_cannot() {
+    if torch_ext::cuda::load() != Err(torch_ext::cuda::NoCuda::NoDriver) {
+        return; // a machine with a GPU would rightly use it
+    }
+    let run = TinyRun::new(8, "precision: fp32\n");
+    let words = ["error: rank 0: `device` is `cuda`, but this machine has no NVIDIA driver"];
+    fails(&mut launch(&run, 2, &[], "gpus", &["--set", "device=cuda"]), 2, &words);
+}
+
+#[test]
 fn ranks_make_the_run_that_one_process_makes_and_go_on_in_any_number() {
     let run = TinyRun::new(8, "precision: fp32\n");
     succeeds(&mut run.train("alone", &["--set", "batch.micro=2"]));

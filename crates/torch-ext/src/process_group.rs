@@ -171,6 +171,11 @@ impl ProcessGroup {
         self.size
     }
 
+    /// Its name, which tells it from the others of its store.
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
     /// Where the tensors of its operations are.
     pub fn device(&self) -> Device {
         self.device

@@ -176,11 +176,11 @@ impl From<Recompute> for String {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub enum DeviceChoice {
-    /// The first GPU if there is one, else the CPU.
+    /// A GPU if there is one, else the CPU. Several processes on a machine take a GPU each.
     #[default]
     Auto,
     /// The CPU.
     Cpu,
-    /// The first GPU; an error if there is none.
+    /// A GPU; an error if there is none.
     Cuda,
 }

@@ -61,6 +61,7 @@ impl Mesh {
         let (rank, size) = (world.rank(), world.size());
         let together = stages * tensor * replicate;
         if together == 1 {
+            world.connect()?;
             return Ok(Self::of_data(world));
         }
         assert!(size.is_multiple_of(together), "{size} ranks, {layout:?}");
@@ -92,6 +93,10 @@ impl Mesh {
         let tensor = some("tensor", (first..first + tensor).collect(), &Rc::default())?;
         let stages = (rank % of_stage..size).step_by(of_stage).collect();
         let stages = some("pipeline", stages, &Rc::default())?;
+        shard.connect()?;
+        replicas.connect()?;
+        tensor.connect()?;
+        stages.connect_stages()?;
         let sequence = sequence && tensor.size() > 1;
         Ok(Self { world: Rc::clone(world), data, shard, replicas, tensor, stages, sequence })
     }
@@ -160,22 +165,19 @@ impl Mesh {
             false => span.all,
         };
         whole.narrow(0, 0, kept).copy_(&x_nd.narrow(0, 0, kept));
-        match self.tensor.all_to_all(whole.shallow_clone())? {
-            Some(work) => {
-                let theirs = work.wait()?.view([-1, span.length, width]);
-                Ok(theirs.sum_dim_intlist(0, false, whole.kind()))
-            }
-            None => Ok(whole),
-        }
+        let Some(others) = &self.tensor.others else { return Ok(whole) };
+        let theirs = others.tensors().all_to_all_now(whole.empty_like(), whole)?;
+        let kind = theirs.kind();
+        Ok(theirs.view([-1, span.length, width]).sum_dim_intlist(0, false, kind))
     }
 
     /// The whole sum over the tensor group.
     pub fn sum(&self, Summand(x): Summand) -> Result<Tensor> {
-        let Some(Others { group, .. }) = &self.tensor.others else { return Ok(x) };
+        let Some(others) = &self.tensor.others else { return Ok(x) };
         // A buffer of its own: what autograd gave may be in use elsewhere.
         let mut sum = Tensor::empty(x.size(), (x.kind(), x.device()));
         sum.copy_(&x.detach());
-        Ok(group.all_reduce(sum, ReduceOp::Sum)?.wait()?)
+        Ok(others.tensors().all_reduce_now(sum, ReduceOp::Sum)?)
     }
 
     /// How many bytes this rank sent to others: see [`torch_ext::Entry::bytes`].
@@ -203,15 +205,10 @@ impl Ranks {
         let mut shape = ours.size();
         shape.insert(0, number(self.size()));
         let ours = ours.detach().contiguous().view(-1);
-        if self.size() == 1 {
-            return Ok(ours.view(shape.as_slice()));
-        }
+        let Some(others) = &self.others else { return Ok(ours.view(shape.as_slice())) };
         // c10d joins vectors: what lies behind the first dimension must be the same.
         let whole = Tensor::empty([shape.iter().product::<i64>()], (ours.kind(), ours.device()));
-        if let Some(work) = self.all_gather(&whole, &ours)? {
-            work.wait().map(drop)?;
-        }
-        Ok(whole.view(shape.as_slice()))
+        Ok(others.tensors().all_gather_now(whole, ours)?.view(shape.as_slice()))
     }
 
     /// What each rank has, in their order.
@@ -230,9 +227,8 @@ impl Ranks {
         let mut place = self.place.clone();
         place.rank = members.iter().position(|it| *it == self.rank()).expect("one of them");
         place.size = members.len();
-        let transcript = Rc::clone(transcript);
-        let (others, meshes) = (None, Default::default());
-        let mut some = Self { place, others, transcript, meshes };
+        let mut some = Self::new(place, None, Rc::clone(transcript));
+        some.carrying = self.carrying.clone();
         if let (true, Some(all)) = (members.len() > 1, &self.others) {
             let Others { timeout, check_calls, .. } = *all;
             let store = all.store.prefixed(&format!("mesh {mesh}/{}", members[0]))?;
@@ -242,7 +238,8 @@ impl Ranks {
             if check_calls {
                 group.check_calls(&store)?;
             }
-            some.others = Some(Others { group, store, timeout, check_calls });
+            let carriers = Default::default();
+            some.others = Some(Others { group, carriers, store, timeout, check_calls });
         }
         Ok(Rc::new(some))
     }

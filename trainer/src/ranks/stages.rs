@@ -46,8 +46,16 @@ impl Mesh {
         if last == 0 || (rank != 0 && rank != last) {
             return Ok(());
         }
-        let theirs = self.stages.receive(part.empty_like(), last - rank)?;
-        let ours = self.stages.send(part.contiguous(), last - rank)?;
+        let send = || self.stages.send(part.contiguous(), last - rank);
+        let receive = || self.stages.receive(part.empty_like(), last - rank);
+        // The first time, GPUs are connected by this, one way and then the other.
+        let (ours, theirs) = if rank == 0 {
+            let ours = send()?;
+            (ours, receive()?)
+        } else {
+            let theirs = receive()?;
+            (send()?, theirs)
+        };
         let theirs = theirs.wait()?;
         ours.wait().map(drop)?;
         *part += theirs;
@@ -58,20 +66,20 @@ impl Mesh {
 impl Ranks {
     /// Starts to send to another of these ranks.
     pub fn send(&self, tensor: Tensor, to: usize) -> Result<Work> {
-        Ok(self.connected().group.send(tensor, to)?)
+        Ok(self.connected().way(self.rank(), to).send(tensor, to)?)
     }
 
     /// Starts to receive what another of these ranks sends, into a tensor of the same size and kind. From one rank to one
     /// other, what is sent first is received first.
     pub fn receive(&self, tensor: Tensor, from: usize) -> Result<Work> {
-        Ok(self.connected().group.recv(tensor, from)?)
+        Ok(self.connected().way(from, self.rank()).recv(tensor, from)?)
     }
 
     /// What this rank has, on all of these ranks.
     pub fn spread(&self, tensor: Tensor, from: usize) -> Result<Tensor> {
         match &self.others {
             None => Ok(tensor),
-            Some(Others { group, .. }) => Ok(group.broadcast(tensor, from)?.wait()?),
+            Some(others) => Ok(others.tensors().broadcast(tensor, from)?.wait()?),
         }
     }
 

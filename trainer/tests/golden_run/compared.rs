@@ -52,7 +52,8 @@ fn by_name(run: &Run) -> BTreeMap<String, Tensor> {
                     let copies = ranks.each(&whole).expect("all ranks come");
                     assert!(copies.iter().all(|copy| *copy == whole), "{what} {}", param.name);
                 }
-                found.insert(format!("{what} {}", param.name), whole);
+                // Runs on different devices are compared too.
+                found.insert(format!("{what} {}", param.name), whole.to_device(Device::Cpu));
             }
         }
     }

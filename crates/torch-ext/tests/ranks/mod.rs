@@ -57,7 +57,8 @@ pub(crate) fn start(size: usize, body: impl FnOnce(Place)) -> Option<Vec<Child>>
     let child = |rank: usize| {
         Command::new(std::env::current_exe().expect("a test has a binary"))
             .args([&test, "--exact", "--include-ignored", "--nocapture", "--test-threads=1"])
-            .envs([("TEST_RANK", rank), ("RANK", rank), ("WORLD_SIZE", size)].map(text))
+            .envs([("TEST_RANK", rank), ("RANK", rank), ("LOCAL_RANK", rank)].map(text))
+            .envs([("WORLD_SIZE", size), ("LOCAL_WORLD_SIZE", size)].map(text))
             .envs([("TEST_TIME", time), ("TEST_PORT", port), ("MASTER_PORT", port)].map(text))
             .envs([("MASTER_ADDR", "localhost"), ("TORCHELASTIC_USE_AGENT_STORE", "True")])
             .env("OMP_NUM_THREADS", "1")
