@@ -11,9 +11,10 @@
 //! That state is found by encoding P with the merges into shorter pieces alone: the merge into P needs the whole
 //! text, so nothing else is missing, and P can be made exactly if two symbols are left.
 
+use crate::first_round;
 use crate::model::{BLANK, Kind, Model};
-use crate::rules::{Characters, Merge, Rules, Symbol, UNKNOWN};
-use crate::scan::{self, Scan};
+use crate::rules::{Characters, Merge, Rank, Rules, Symbol, UNKNOWN};
+use crate::scan::Scan;
 
 /// The rules of a model, and its pieces as the fast path sees them.
 #[derive(Debug)]
@@ -50,8 +51,8 @@ impl Learned {
                 kind => return Err(format!("piece `{}` has type {kind:?}", piece.text)),
             }
             // `Seams` looks at two pieces at a time.
-            if piece.text.len() > scan::MAX_BYTES / 2 {
-                let (n, most) = (piece.text.len(), scan::MAX_BYTES / 2);
+            if piece.text.len() > first_round::MAX_BYTES / 2 {
+                let (n, most) = (piece.text.len(), first_round::MAX_BYTES / 2);
                 return Err(format!("a piece has {n} bytes, more than {most}"));
             }
             if piece.text.contains(' ') {
@@ -76,6 +77,7 @@ impl Learned {
         let mut rules = Rules::new(characters, order.len() - n_characters);
         let mut pieces = Vec::with_capacity(order.len());
         let mut scan = Scan::new();
+        let mut rank_of = vec![0; model.pieces.len()];
         for (length, symbol) in order {
             let (text, score) = (text(symbol), model.pieces[usize::from(symbol)].score);
             let mut halves = None;
@@ -91,11 +93,34 @@ impl Learned {
                 let rank = ranks.binary_search(&rank_key(score)).expect("every score has its rank");
                 let rank = u16::try_from(rank).expect("there are no more ranks than pieces");
                 rules.insert(left, right, Merge::new(rank, symbol));
+                if let &[left, right] = text.as_bytes() {
+                    rules.insert_ascii(left, right, Merge::new(rank, symbol));
+                }
+                rank_of[usize::from(symbol)] = rank;
                 halves = Some([left, right]);
             }
             pieces.push(Learnt { symbol, score, text, halves });
         }
+        learn_soonest(&mut rules, &pieces, &rank_of, text);
         Ok(Self { rules, pieces })
+    }
+}
+
+/// Tells the rules how soon something can happen between two bytes, if scores only fall from a piece to those that are made
+/// from it: [`crate::first_round`] has no use for it otherwise.
+fn learn_soonest(
+    rules: &mut Rules,
+    pieces: &[Learnt],
+    rank_of: &[Rank],
+    text: impl Fn(Symbol) -> String,
+) {
+    let rank = |symbol: Symbol| rank_of[usize::from(symbol)];
+    let halves = || pieces.iter().filter_map(|piece| Some((piece.symbol, piece.halves?)));
+    if halves().all(|(piece, halves)| halves.into_iter().all(|half| rank(half) <= rank(piece))) {
+        rules.set_soonest(halves().map(|(piece, [left, right])| {
+            let last = *text(left).as_bytes().last().expect("a piece is not empty");
+            ([last, text(right).as_bytes()[0]], rank(piece))
+        }));
     }
 }
 

@@ -1,4 +1,5 @@
-//! Merging a short text: all possible merges lie in one small array, and the most urgent is found by looking at each.
+//! Merging a short text: what the first round ([`crate::first_round`]) leaves to merge lies in one small array, and the most
+//! urgent is found by looking at each.
 //!
 //! For the eight or so symbols of a usual part this beats any queue: finding the minimum of a few numbers that lie side
 //! by side takes fewer cycles than one step in a heap. The work grows with the square of the length, so long texts
@@ -9,10 +10,8 @@
 
 #![expect(clippy::cast_possible_truncation, reason = "a text has at most `MAX_BYTES` bytes")]
 
+use crate::first_round::FirstRound;
 use crate::rules::{NOT_URGENT, Rules, Symbol, UNKNOWN};
-
-/// The longest text, in bytes.
-pub(crate) const MAX_BYTES: usize = 254;
 
 /// The symbols of a text, before, while and after they are merged.
 #[derive(Debug)]
@@ -21,8 +20,9 @@ pub(crate) struct Scan {
     nodes: Box<[Node; 256]>,
     /// Of each node and its successor: how urgent it is that they merge. The number's last byte is the node. Before and behind
     /// a text, and between one text and the next, nothing is urgent.
-    urgency: Box<[i32; 256]>,
+    urgency: Box<[f32; 256]>,
     n_nodes: usize,
+    first_round: FirstRound,
 }
 
 #[derive(Debug, Clone, Copy)]
@@ -57,14 +57,22 @@ const LANES: usize = 8;
 
 impl Scan {
     pub(crate) fn new() -> Self {
-        Self { nodes: Box::new([BORDER; 256]), urgency: Box::new([NOT_URGENT; 256]), n_nodes: 0 }
+        Self {
+            nodes: Box::new([BORDER; 256]),
+            urgency: Box::new([NOT_URGENT; 256]),
+            n_nodes: 0,
+            first_round: FirstRound::new(),
+        }
     }
 
     /// Merges all that can be merged in a text of at most [`MAX_BYTES`].
     pub(crate) fn merge(&mut self, rules: &Rules, text: &str) {
         self.read(rules, text);
-        while let most_urgent @ ..NOT_URGENT = minimum(&self.urgency[..self.end()]) {
-            self.merge_at(most_urgent.to_le_bytes()[0], rules);
+        while let most_urgent = minimum(&self.urgency[..self.end()])
+            && most_urgent < NOT_URGENT
+        {
+            let [left, ..] = most_urgent.to_bits().to_le_bytes();
+            self.merge_at(left, rules);
         }
     }
 
@@ -86,17 +94,11 @@ impl Scan {
 
     #[inline]
     fn read(&mut self, rules: &Rules, text: &str) {
-        assert!(text.len() <= MAX_BYTES, "long texts come in windows");
         let mut at = 0_u8;
-        for (start, character) in text.char_indices() {
+        for (symbol, start) in self.first_round.merge(rules, text) {
             at += 1;
-            self.nodes[usize::from(at)] = Node {
-                symbol: rules.character(character),
-                merged: UNKNOWN,
-                previous: at - 1,
-                next: at + 1,
-                start: start as u8,
-            };
+            self.nodes[usize::from(at)] =
+                Node { symbol, merged: UNKNOWN, previous: at - 1, next: at + 1, start };
         }
         self.n_nodes = usize::from(at);
         self.nodes[0].next = 1;
@@ -131,12 +133,18 @@ impl Scan {
 
 /// The least number; the lanes let the compiler compare several at a time.
 #[inline(always)]
-fn minimum(numbers: &[i32]) -> i32 {
+fn minimum(numbers: &[f32]) -> f32 {
     let mut least = [NOT_URGENT; LANES];
     for lanes in numbers.chunks_exact(LANES) {
         for (least, &number) in least.iter_mut().zip(lanes) {
-            *least = number.min(*least);
+            *least = lesser(number, *least);
         }
     }
-    least.into_iter().fold(NOT_URGENT, i32::min)
+    least.into_iter().fold(NOT_URGENT, lesser)
+}
+
+/// [`f32::min`] without its care for what is no number: one instruction.
+#[inline(always)]
+fn lesser(a: f32, b: f32) -> f32 {
+    if a < b { a } else { b }
 }

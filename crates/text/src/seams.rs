@@ -19,8 +19,9 @@
 //!
 //! A window with the text of the one before has its tokens: long runs of one character are not merged again and again.
 
+use crate::first_round::MAX_BYTES;
 use crate::rules::{Rules, Symbol, UNKNOWN};
-use crate::scan::{MAX_BYTES, Scan, Token};
+use crate::scan::{Scan, Token};
 
 /// How many bytes a window adds. Short windows make each scan cheap, long ones waste less at the seams.
 const STEP: usize = 48;
