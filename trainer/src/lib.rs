@@ -27,6 +27,7 @@ pub mod units; // a model's shape -> the name of each parameter, and where it li
 pub mod slots; // units -> the buffers in which they are whole, one after the other
 pub mod params; // the model's parameters, unit by unit, in flat buffers, sharded over ranks
 pub mod memory; // a configuration and a shape -> how much memory a rank takes
+pub mod traffic; // the same -> how much a rank sends to others in a step
 pub mod flops; // documents -> how much there is to compute
 pub mod stored; // files with tensors -> tensors by name, or parts of them
 pub mod weights; // stored tensors <-> parameters, safetensors files

@@ -71,27 +71,27 @@ impl Memory {
 }
 
 /// How many ranks share each matrix.
-fn tensor(config: &Config) -> i64 {
+pub(crate) fn tensor(config: &Config) -> i64 {
     i64::try_from(config.parallel.tensor).unwrap_or(i64::MAX)
 }
 
 /// How many stages there are.
-fn pipeline(config: &Config) -> i64 {
+pub(crate) fn pipeline(config: &Config) -> i64 {
     i64::try_from(config.parallel.pipeline).unwrap_or(i64::MAX)
 }
 
 /// How many ranks have the same part of what is sharded.
-fn replicas(config: &Config) -> i64 {
+pub(crate) fn replicas(config: &Config) -> i64 {
     i64::try_from(config.parallel.replicate).unwrap_or(i64::MAX)
 }
 
 /// How many ranks share the places of a sequence where those are independent.
-fn sequence(config: &Config) -> i64 {
+pub(crate) fn sequence(config: &Config) -> i64 {
     if config.parallel.sequence { tensor(config) } else { 1 }
 }
 
 /// What a rank of a stage holds of each unit.
-fn units(number: usize, config: &Config, model: &LlamaConfig) -> Vec<Split> {
+pub(crate) fn units(number: usize, config: &Config, model: &LlamaConfig) -> Vec<Split> {
     let held = |mut unit: UnitSpec| {
         for param in &mut unit.params {
             match param.share {
@@ -113,7 +113,7 @@ fn bytes(numbers: i64) -> u64 {
 }
 
 /// Bytes of a number that the model computes with, and of one of a master.
-fn widths(config: &Config) -> (i64, i64) {
+pub(crate) fn widths(config: &Config) -> (i64, i64) {
     match config.precision {
         Precision::Fp32 => (4, 4),
         Precision::Bf16 => (2, 4),

@@ -21,6 +21,7 @@ use crate::new_rows;
 use crate::order::boundaries;
 use crate::params::lora::Split;
 use crate::run;
+use crate::traffic::Traffic;
 use crate::units::unit_specs;
 
 /// What is known besides the configuration.
@@ -114,6 +115,7 @@ pub fn plan(config: &Config, options: &Options) -> Result<String> {
     text += &describe_work(config, &model, options, &work);
     let memory = memory(config, &model, i64::from(options.ranks));
     text += &describe_memory(config, &memory, options.ranks);
+    text += &describe_traffic(config, &model, options.ranks, work.tokens_of_a_step(config));
     if let Some(gib) = options.gpu_memory {
         text += &fit(config, &model, options.ranks, gib);
     }
@@ -214,6 +216,15 @@ impl Work {
     /// Floating-point operations of the whole run.
     fn flops(&self, flops: ModelFlops) -> f64 {
         flops.of_tokens(self.tokens as f64, self.squared) * self.passes
+    }
+
+    /// In the mean.
+    fn tokens_of_a_step(&self, config: &Config) -> f64 {
+        match self.steps {
+            Some(steps) if steps > 0 => self.tokens as f64 * self.passes / steps as f64,
+            // No document has more.
+            _ => (config.batch.global * config.batch.sequence_length) as f64,
+        }
     }
 
     fn describe(&self, config: &Config) -> String {
@@ -331,6 +342,26 @@ fn describe_memory(config: &Config, memory: &Memory, ranks: u32) -> String {
         }
     }
     text
+}
+
+/// What a rank sends, in 10^9 bytes.
+fn describe_traffic(config: &Config, model: &LlamaConfig, ranks: u32, tokens: f64) -> String {
+    let traffic = Traffic::of(config, model, i64::from(ranks), tokens);
+    let Traffic { gradients, weights, replicas, tensor, stages } = traffic;
+    let parts = [
+        ("gradients", gradients),
+        ("weights", weights),
+        ("gradients to replicas", replicas),
+        ("hidden states to who shares its matrices (estimate)", tensor),
+        ("hidden states to other stages (estimate)", stages),
+    ];
+    let parts = parts.iter().filter(|(_, bytes)| *bytes > 0);
+    let parts: Vec<String> =
+        parts.map(|(what, bytes)| format!("{:.2} {what}", *bytes as f64 / 1e9)).collect();
+    match parts[..] {
+        [] => String::new(),
+        _ => format!("sent by a rank in a step, in GB: {}\n", parts.join(", ")),
+    }
 }
 
 /// Whether it fits, and what to change where it does not.

@@ -10,11 +10,13 @@ mod tiny_run;
 
 use std::path::Path;
 use std::process::Command;
+use std::rc::Rc;
 
 use golden_run::join;
 use serde_json::Value;
 use tch::{Device, Kind};
 use tiny_run::{TinyRun, fails, succeeds};
+use torch_ext::Entry;
 use trainer::config::Config;
 use trainer::gradients::Gradients;
 use trainer::init::Preset;
@@ -22,7 +24,9 @@ use trainer::llama_config::LlamaConfig;
 use trainer::memory::Memory;
 use trainer::optimizer::AdamW;
 use trainer::params::Model;
-use trainer::ranks::Mesh;
+use trainer::ranks::{Mesh, Ranks};
+use trainer::run::Run;
+use trainer::traffic::Traffic;
 
 fn config(lines: &str) -> Config {
     let folder = tempfile::tempdir().expect("a temporary folder");
@@ -80,6 +84,72 @@ fn weights_gradients_and_moments_take_what_is_planned_at_every_stage_of_zero() {
             assert!(off < 0.01 * planned + 2e6, "{lines}: {planned} planned, {taken} taken");
         });
     }
+}
+
+#[test]
+fn a_step_sends_what_is_planned_in_every_layout() {
+    let lora = "lora={r: 2, target_modules: [q_proj, o_proj], modules_to_save: [lm_head]}";
+    let tensor = "parallel.tensor=2";
+    // Stages of ZeRO, and what else is set.
+    let layouts: &[(&[u8], &[&str])] = &[
+        (&[0, 1, 2, 3], &[]),
+        (&[0, 1, 2, 3], &[lora]),
+        (&[1, 2, 3], &["parallel.replicate=2"]),
+        (&[1, 3], &["parallel.reduce=bf16", "precision=bf16"]),
+        (&[0, 3], &[tensor]),
+        (&[1], &[tensor, "parallel.sequence=false"]),
+        (&[2], &[tensor, "recompute=all"]),
+        (&[0, 1], &["parallel.pipeline=2"]),
+        (&[0], &["parallel.pipeline=2", tensor]),
+    ];
+    ranks::run(4, |place| {
+        let ranks = join(place);
+        for (zeros, more) in layouts {
+            for zero in *zeros {
+                let zero = format!("parallel.zero={zero}");
+                check_traffic(&ranks, &[&[zero.as_str()], *more].concat());
+            }
+        }
+    });
+}
+
+/// Makes a step, of which each rank must send what is planned.
+fn check_traffic(ranks: &Rc<Ranks>, settings: &[&str]) {
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let (prefix, yaml) = (folder.path().join("docs-train"), folder.path().join("run.yaml"));
+    // Rows without padding.
+    golden_run::write_documents(&prefix, [(16, 0); 16]);
+    let lines = "steps: 2\noptimizer: {lr: 0.01}\nloss: {head: all}\n";
+    let config = golden_run::config(&prefix, &yaml, lines, settings);
+    let mut run = Run::open_on(ranks, config.clone()).expect("a run");
+    run.step().expect("the first step, which gathers everything for the first time");
+    let mesh = run.model.mesh().clone();
+    let all = [&mesh.world, &mesh.data, &mesh.shard, &mesh.replicas];
+    let others = [&mesh.tensor, &mesh.stages];
+    all.into_iter().chain(others).for_each(|group| group.transcript().keep());
+    let tokens = run.step().expect("a step").counts.tokens as f64;
+    let stage = mesh.stages.rank();
+    let planned = Traffic::of_stage(stage, &config, &run.model.config, 4, tokens);
+
+    // Groups that make the same calls write them down together: what is taken is gone.
+    let entries: Vec<Entry> = all.into_iter().flat_map(|it| it.transcript().take()).collect();
+    let sent = |counts: fn(&str) -> bool| -> u64 {
+        let gathered =
+            entries.iter().filter(|it| ["all_to_all", "all_gather"].contains(&it.operation));
+        gathered.filter(|it| counts(&it.group)).map(|it| it.bytes).sum()
+    };
+    let sharded = sent(|group| group != "replicas");
+    assert_eq!(sharded, planned.gradients + planned.weights, "{settings:?}");
+    assert_eq!(sent(|group| group == "replicas"), planned.replicas, "{settings:?}");
+    let bytes = |group: &Rc<Ranks>| group.transcript().take().iter().map(|it| it.bytes).sum();
+    let [tensor, stages]: [u64; 2] = others.map(bytes);
+    assert_eq!(stages, planned.stages, "{settings:?}");
+    // And, for each token, a few numbers for the softmax.
+    let planned = planned.tensor as f64;
+    assert!(
+        (planned..=1.1 * planned).contains(&(tensor as f64)),
+        "{settings:?}: {planned} {tensor}"
+    );
 }
 
 #[test]
