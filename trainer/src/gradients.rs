@@ -15,7 +15,7 @@ use std::rc::Rc;
 
 use anyhow::{Context, Result};
 use tch::{Device, Kind, Tensor};
-use torch_ext::Work;
+use torch_ext::{Work, in_flight};
 
 use crate::config::{Wire, Zero};
 use crate::fault::{Fault, planted};
@@ -142,6 +142,7 @@ impl Gradients {
         if self.zero.shards_gradients() {
             let slot = self.units[unit].slot;
             self.settle(slot)?;
+            debug_assert!(!in_flight::is_used(&self.slots[slot]), "gradients are being sent");
             let _ = self.slots[slot].zero_();
         }
         Ok(())

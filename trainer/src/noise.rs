@@ -232,12 +232,15 @@ mod tests {
     #[test]
     fn a_draw_depends_on_where_it_happens_and_on_nothing_else() {
         let settings = NoiseConfig { dropout: 0.5, ..NoiseConfig::default() };
-        let batch = batch(RowLayout::Padded);
+        let [batch, next] = [0, 1].map(|number| MicroBatch { number, ..batch(RowLayout::Padded) });
         let x = || Tensor::ones([64, 64], (Kind::Float, Device::Cpu));
-        let draw = |step, layer, site| noise(settings, step).block(layer, &batch).apply(x(), site);
+        let of =
+            |batch, step, layer, site| noise(settings, step).block(layer, batch).apply(x(), site);
+        let draw = |step, layer, site| of(&batch, step, layer, site);
         let first = draw(3, 1, Site::Mlp);
         let others = [draw(3, 1, Site::Attention), draw(3, 2, Site::Mlp), draw(4, 1, Site::Mlp)];
         assert!(others.iter().all(|other| *other != first));
+        assert_ne!(of(&next, 3, 1, Site::Mlp), first);
         assert_eq!(draw(3, 1, Site::Mlp), first);
         // Half of 4,096 numbers, give or take four standard deviations; those that stay are doubled.
         let kept = first.gt(0.0).sum(Kind::Int64).int64_value(&[]);

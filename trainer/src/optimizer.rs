@@ -5,6 +5,7 @@
 
 use anyhow::{Context, Result};
 use tch::Tensor;
+use torch_ext::in_flight;
 
 use crate::config::OptimizerConfig;
 use crate::gradients::Gradients;
@@ -51,6 +52,8 @@ impl AdamW {
         number: i64,
     ) -> Result<()> {
         model.settle()?;
+        let mut masters = model.units.iter().map(|unit| &unit.master);
+        debug_assert!(!masters.any(in_flight::is_used), "masters are still being sent");
         self.take_back();
         for decayed in [true, false] {
             // Where the kind of parameters changes, in this rank's part of the unit.

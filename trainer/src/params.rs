@@ -21,6 +21,7 @@ use std::rc::Rc;
 
 use anyhow::Result;
 use tch::{Device, Kind, Tensor};
+use torch_ext::in_flight;
 
 use crate::config::{LoraConfig, Zero};
 use crate::fault::{Fault, planted};
@@ -354,6 +355,8 @@ impl Model {
         for gather in [&self.gather, &self.gather_frozen].into_iter().flatten() {
             gather.wait(unit)?;
         }
+        let mut read = self.units[unit].leaves.iter().chain(&self.units[unit].frozen.views);
+        debug_assert!(!read.any(in_flight::is_written), "weights are still on their way");
         next.map_or(Ok(()), |next| self.start(next))
     }
 

@@ -321,6 +321,42 @@ fn a_rank_that_is_stopped_is_given_up_after_the_timeout() {
 }
 
 #[test]
+fn a_stage_that_is_stopped_is_given_up_after_the_timeout() {
+    let run = TinyRun::new(100_000, "parallel: {timeout: 3, pipeline: 2}\n");
+    let mut command = launch(&run, 4, &[], "run", &["--set", "batch.micro=1"]);
+    let mut launcher = command.stderr(Stdio::piped()).spawn().expect("it starts");
+    wait_for_steps(&run, "run", 2, &mut launcher);
+    // The last stage of one of two pipelines.
+    assert!(kill("-STOP", &[ranks_of(&launcher)[3]]));
+    let output = ends(launcher);
+    let text = said(&output);
+    assert_eq!(output.status.code(), Some(1), "{text}");
+    // Whichever of the others finds it first tells what it waited for.
+    let errors: Vec<&str> = text.lines().filter(|line| line.contains("error")).collect();
+    assert!(matches!(errors[..], [error] if error.contains("in group `")), "{text}");
+    assert!(!text.contains("error: rank 3: "), "{text}");
+}
+
+#[test]
+fn a_signal_to_one_rank_ends_all_of_them_after_the_same_step() {
+    let run = TinyRun::new(100_000, "");
+    let port = free_port();
+    let mut children: Vec<Child> =
+        (0..2).map(|number| rank(&run, number, 2, port, &[]).spawn().expect("it starts")).collect();
+    wait_for_steps(&run, "run", 2, &mut children[0]);
+    assert!(kill("-INT", &[children[1].id()]));
+    let outputs: Vec<Output> = children.into_iter().map(ends).collect();
+    for output in &outputs {
+        assert_eq!(output.status.code(), Some(130), "{}", said(output));
+    }
+    let text = said(&outputs[0]);
+    assert_eq!(text.matches("stopped after step").count(), 1, "{text}");
+    // It goes on from there.
+    let steps = fs::read_to_string(run.path("run/metrics.jsonl")).expect("text").lines().count();
+    assert!(checkpoint_of(&run, "run", steps as u64).is_dir(), "{text}");
+}
+
+#[test]
 fn a_signal_to_the_launcher_saves_and_ends_with_130() {
     let run = TinyRun::new(100_000, "");
     let mut command = launch(&run, 2, &[], "run", &[]);

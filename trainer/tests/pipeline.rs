@@ -29,9 +29,10 @@ use compared::{alone, check, config, make, off, square_of_ones};
 use golden_run::join;
 use resumed::resumes;
 use silent::silent_beginning;
+use tch::{Device, Kind, Tensor};
 use trainer::config::{ParallelConfig, Zero};
 use trainer::order::Order;
-use trainer::ranks::{Mesh, Ranks};
+use trainer::ranks::{Mesh, Place, Ranks};
 use trainer::run::Run;
 
 /// A base of the golden one's shape but for its blocks, four, and with keys and values for each of its four heads. The
@@ -351,6 +352,35 @@ fn a_stage_sends_what_the_formula_says() {
         assert_eq!(sent, neighbours * once);
         assert_eq!(received.len(), sends.len());
         mesh.check_transcripts().expect("all made the same calls");
+    });
+}
+
+#[test]
+fn calls_of_stages_are_compared_and_one_that_differs_is_named() {
+    ranks::run(4, |started| {
+        let place = Place::from_environment().expect("the test sets it");
+        let ranks = Ranks::join(place, ranks::TIMEOUT, true).expect("all ranks come");
+        drop(started.store);
+        for layout in [layouts(4, 2, 1).swap_remove(3), layouts(4, 2, 2).swap_remove(0)] {
+            check(&ranks, &[], &[layout], 1e-12);
+        }
+        let layout = ParallelConfig { pipeline: 2, ..ParallelConfig::default() };
+        let mesh = Mesh::of(&ranks, &layout).expect("a mesh");
+        // The second of the two that have the last stage brings something else.
+        let differs = ranks.rank() == 3;
+        let ours = Tensor::zeros([if differs { 3 } else { 4 }], (Kind::Float, Device::Cpu));
+        let made = mesh.data.stacked(&ours);
+        if ranks.rank() < 2 {
+            made.map(drop).expect("these two do the same");
+        } else {
+            let error = format!("{:#}", made.expect_err("these two do not"));
+            let words = if differs {
+                "rank 1 calls all_gather of 6"
+            } else {
+                "rank 0 calls all_gather of 8"
+            };
+            assert!(error.contains("in group `data`") && error.contains(words), "{error}");
+        }
     });
 }
 

@@ -251,6 +251,19 @@ fn a_save_that_failed_behind_the_training_ends_the_run_and_says_so() {
 }
 
 #[test]
+fn a_checkpoint_of_which_a_part_is_missing_is_refused() {
+    let run = TinyRun::new(3, "");
+    succeeds(&mut run.train("run", &["--stop-after", "2"]));
+    let record = run.path("run/checkpoints/step-0000002/checkpoint.json");
+    let text = fs::read_to_string(&record).expect("text");
+    let mut changed: Value = serde_json::from_str(&text).expect("JSON");
+    changed["tensors"]["model.norm.weight"]["boxes"] = Value::Array(Vec::new());
+    shards::atomic::write_json(&record, &changed).expect("written");
+    let words = "`model.norm.weight`: its parts hold 0 numbers, and it has 32";
+    fails(&mut run.train("run", &[]), 2, &[words]);
+}
+
+#[test]
 fn a_part_of_another_run_is_found() {
     let run = TinyRun::new(3, "");
     succeeds(&mut run.train("a", &["--stop-after", "2"]));

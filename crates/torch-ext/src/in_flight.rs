@@ -20,6 +20,27 @@ struct Used {
     by: &'static str,
 }
 
+/// Whether an operation that was not waited for reads or writes some of a contiguous tensor's memory: who overwrites it now
+/// changes what is sent.
+pub fn is_used(tensor: &Tensor) -> bool {
+    any(tensor, |_| true)
+}
+
+/// Whether one writes it: who reads it now may read anything.
+pub fn is_written(tensor: &Tensor) -> bool {
+    any(tensor, |used| used.written)
+}
+
+fn any(tensor: &Tensor, counts: impl Fn(&Used) -> bool) -> bool {
+    let memory = memory(tensor);
+    let used = USED.lock().unwrap_or_else(PoisonError::into_inner);
+    used.iter().any(|it| counts(it) && overlap(&it.memory, &memory))
+}
+
+fn overlap(one: &Range<usize>, other: &Range<usize>) -> bool {
+    one.start < other.end && other.start < one.end
+}
+
 /// The right to use some memory, until it is dropped.
 #[derive(Debug)]
 pub(crate) struct InFlight {
@@ -34,11 +55,9 @@ impl InFlight {
         let wanted = read.iter().map(|it| (memory(it), false));
         let wanted: Vec<_> = wanted.chain(written.iter().map(|it| (memory(it), true))).collect();
         for (memory, writes) in &wanted {
-            let clash = used.iter().find(|other| {
-                (other.written || *writes)
-                    && other.memory.start < memory.end
-                    && memory.start < other.memory.end
-            });
+            let clash = used
+                .iter()
+                .find(|other| (other.written || *writes) && overlap(&other.memory, memory));
             if let Some(other) = clash {
                 return Err(Error::InFlight { wanted: by, by: other.by });
             }

@@ -17,7 +17,7 @@ pub mod foreach; // one operation over a list of tensors
 pub mod adamw; // the optimizer's step over a list of tensors
 pub mod store; // how the processes of a job find one another
 pub mod transcript; // what a process asked its groups to do, in order
-mod in_flight; // the memory that unfinished operations use
+pub mod in_flight; // the memory that unfinished operations use
 pub mod nccl; // what connects GPUs: opened where it is needed
 pub mod process_group; // processes that compute together: collective operations
 
