@@ -84,6 +84,9 @@ pub struct Config {
     /// Where the model computes.
     #[serde(default)]
     pub device: DeviceChoice,
+    /// What is in CPU memory although the model computes on a GPU.
+    #[serde(default)]
+    pub offload: Offload,
     /// How many CPU threads compute; all cores, if left out. The numbers of a run can depend on it in the last bits.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub threads: Option<u16>,

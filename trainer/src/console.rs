@@ -2,7 +2,7 @@
 
 use tch::Device;
 
-use crate::config::Precision;
+use crate::config::{Offload, Precision};
 use crate::evaluate::Prediction;
 use crate::run::Run;
 use crate::saver::{self, Saved};
@@ -54,6 +54,10 @@ pub(crate) fn run(run: &Run) -> String {
         Device::Cpu => "the CPU".to_string(),
         other => format!("{other:?}"),
     };
+    let state = match config.offload {
+        Offload::None => "",
+        Offload::Optimizer => ", optimizer state in CPU memory",
+    };
     let precision = match config.precision {
         Precision::Fp32 => "fp32",
         Precision::Bf16 => "bf16",
@@ -79,7 +83,7 @@ pub(crate) fn run(run: &Run) -> String {
         (size, how) => format!(", {size} ranks{how}, at ZeRO {zero}{replicas}"),
     };
     format!(
-        "training {parameters} parameters on {device} in {precision}: {} steps of {} documents, {} at a time{ranks}",
+        "training {parameters} parameters on {device} in {precision}: {} steps of {} documents, {} at a time{ranks}{state}",
         run.steps, config.batch.global, config.batch.micro
     )
 }

@@ -5,7 +5,36 @@ use cli::bail_input;
 use tch::Device;
 use torch_ext::cuda::{self, NoCuda};
 
-use crate::config::DeviceChoice;
+use crate::config::{DeviceChoice, Offload};
+
+/// Where a model and what it is trained with are.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Devices {
+    /// Where it computes: weights and gradients.
+    pub model: Device,
+    /// Where masters and the optimizer's moments are, if these are apart from what the model reads.
+    pub state: Option<Device>,
+}
+
+impl Devices {
+    /// The same with what is in CPU memory by choice.
+    pub fn of(model: Device, offload: Offload) -> Result<Self> {
+        match (offload, model) {
+            (Offload::None, _) => Ok(model.into()),
+            (Offload::Optimizer, Device::Cpu) => bail_input!(
+                "`offload` is `optimizer`, but this run computes on the CPU, in whose memory the optimizer's state is in any case\n\
+                 hint: leave `offload` out"
+            ),
+            (Offload::Optimizer, _) => Ok(Self { model, state: Some(Device::Cpu) }),
+        }
+    }
+}
+
+impl From<Device> for Devices {
+    fn from(model: Device) -> Self {
+        Self { model, state: None }
+    }
+}
 
 /// The device that was chosen, of the process that is the `local_rank`-th of those that train together on this machine: each
 /// has a GPU of its own. A machine that has a GPU which cannot be used is told so in a remark; one without a GPU computes on
@@ -48,6 +77,15 @@ mod tests {
     use expect_test::expect;
 
     use super::*;
+
+    #[test]
+    fn the_state_can_be_in_cpu_memory_where_the_model_is_not() {
+        let gpu = Device::Cuda(1);
+        let apart = Devices { model: gpu, state: Some(Device::Cpu) };
+        assert_eq!(Devices::of(gpu, Offload::Optimizer).unwrap(), apart);
+        assert_eq!(Devices::of(gpu, Offload::None).unwrap(), Devices::from(gpu));
+        assert_eq!(Devices::of(Device::Cpu, Offload::None).unwrap().state, None);
+    }
 
     #[test]
     fn every_process_of_a_machine_has_a_gpu_of_its_own() {

@@ -6,7 +6,7 @@
 
 use std::ops::Range;
 
-use crate::config::{Config, LoraConfig, Precision, Zero};
+use crate::config::{Config, LoraConfig, Offload, Precision, Zero};
 use crate::llama_config::LlamaConfig;
 use crate::params::lora::Split;
 use crate::ranks::stage;
@@ -26,6 +26,8 @@ pub struct Memory {
     pub gradients: u64,
     /// AdamW's two means.
     pub moments: u64,
+    /// With `offload`: masters and means, which are in CPU memory then, and none of the above.
+    pub host: u64,
     /// What the blocks keep for the way back. An estimate.
     pub activations: u64,
     /// What the largest step of a pass needs besides: gradients of a block's operations, or logits. An estimate.
@@ -59,12 +61,12 @@ impl Memory {
         memory
     }
 
-    /// What lies in flat buffers, to the byte.
+    /// What lies in flat buffers on the device that computes, to the byte.
     pub fn state(&self) -> u64 {
         self.masters + self.weights + self.frozen + self.gradients + self.moments
     }
 
-    /// All of it.
+    /// All of it, but for what is in CPU memory with `offload`.
     pub fn total(&self) -> u64 {
         self.state() + self.activations + self.working
     }
@@ -128,6 +130,8 @@ struct State {
     sharers: i64,
     compute: i64,
     master: i64,
+    /// Whether masters and means are in CPU memory, and weights beside the masters in any case.
+    offloads: bool,
     /// Whether the head's matrix is the embedding's.
     tied: bool,
     /// Of each unit, what is trained and what is not, padded.
@@ -141,7 +145,8 @@ impl State {
         let (compute, master) = widths(config);
         let padded = |it: &Split| [&it.trained, &it.frozen].map(|spec| spec.padded(ranks));
         let units = units.iter().map(padded).collect();
-        Self { zero, sharers, compute, master, tied: model.tie_word_embeddings, units }
+        let (offloads, tied) = (config.offload == Offload::Optimizer, model.tie_word_embeddings);
+        Self { zero, sharers, compute, master, offloads, tied, units }
     }
 
     /// Of what is trained (0) or is not (1): all of it, and what slots take that units share.
@@ -161,12 +166,19 @@ impl State {
         let part = if zero.shards_state() { trained / sharers } else { trained };
         let weights = match zero {
             // The model reads the masters themselves, if they are of its kind.
-            Zero::Nothing if compute == master => 0,
+            Zero::Nothing if compute == master && !self.offloads => 0,
             Zero::Nothing | Zero::State | Zero::Gradients => trained,
             Zero::Weights => slots,
         };
+        let state = [master * part, 2 * master * part].map(bytes);
+        let ([masters, moments], host) = match self.offloads {
+            true => ([0, 0], state.iter().sum()),
+            false => (state, 0),
+        };
         Memory {
-            masters: bytes(master * part),
+            masters,
+            moments,
+            host,
             weights: bytes(compute * weights),
             frozen: bytes(
                 compute
@@ -178,7 +190,6 @@ impl State {
             gradients: bytes(
                 master * if zero.shards_gradients() { slots + trained / sharers } else { trained },
             ),
-            moments: bytes(2 * master * part),
             activations: 0,
             working: 0,
         }

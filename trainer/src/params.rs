@@ -8,7 +8,8 @@
 //! With LoRA a unit is cut in two ([`lora::Split`]): what is trained is all of this, and what stays is kept beside it in
 //! the kind in which the model computes.
 //!
-//! With `bf16` compute a second flat buffer of that kind follows the master ([`Model::refresh`]). The model reads the
+//! With `offload: optimizer` masters are on another device than the rest, and what the model computes with is a copy in any
+//! kind of number. With `bf16` compute a second flat buffer of that kind follows the master ([`Model::refresh`]). The model reads the
 //! *leaves*: one view per parameter into the compute buffer, each the leaf of its own autograd graph.
 //!
 //! With `tensor: 2` or more, all of this is about what a rank holds of each matrix, and about those that hold the same. With
@@ -24,6 +25,7 @@ use tch::{Device, Kind, Tensor};
 use torch_ext::in_flight;
 
 use crate::config::{LoraConfig, Zero};
+use crate::device::Devices;
 use crate::fault::{Fault, planted};
 use crate::gather::Gather;
 use crate::llama_config::LlamaConfig;
@@ -207,6 +209,7 @@ pub struct Model {
     mesh: Mesh,
     zero: Zero,
     compute: Kind,
+    devices: Devices,
     /// What the product of an adapter's matrices is multiplied by.
     scale: f64,
     /// How whole weights come from the ranks' parts; none where every rank has them all.
@@ -226,10 +229,11 @@ impl Model {
         config: LlamaConfig,
         lora: Option<&LoraConfig>,
         compute: Kind,
-        device: Device,
+        devices: impl Into<Devices>,
         mesh: &Mesh,
         zero: Zero,
     ) -> Self {
+        let devices @ Devices { model: device, state } = devices.into();
         let specs: Vec<UnitSpec> =
             unit_specs(&config).into_iter().map(|spec| spec.of_rank(mesh)).collect();
         let stage = mesh.stage(specs.len());
@@ -264,8 +268,10 @@ impl Model {
             let Split { trained: spec, frozen, places } = split;
             let padded = spec.padded(n_ranks);
             let range = if zero.shards_state() { ranks.part(padded) } else { 0..padded };
-            let master = Tensor::zeros([range.end - range.start], (master_kind, device));
-            let copy = (!zero.shards_state() && compute != master_kind)
+            let options = (master_kind, state.unwrap_or(device));
+            let master = Tensor::zeros([range.end - range.start], options);
+            let copied = compute != master_kind || state.is_some();
+            let copy = (!zero.shards_state() && copied)
                 .then(|| Tensor::zeros([padded], (compute, device)));
             let read = wholes_trained.get(number).or(copy.as_ref()).unwrap_or(&master);
             let leaves =
@@ -278,7 +284,7 @@ impl Model {
         let units = units.collect();
         let (gather, gather_frozen) = gathers;
         let (mesh, scale) = (mesh.clone(), lora.map_or(1.0, LoraConfig::scale));
-        Self { config, units, mesh, zero, compute, scale, gather, gather_frozen }
+        Self { config, units, mesh, zero, compute, devices, scale, gather, gather_frozen }
     }
 
     /// How many parameters are trained.
@@ -302,9 +308,14 @@ impl Model {
         self.scale
     }
 
-    /// Where the parameters are.
+    /// Where it computes.
     pub fn device(&self) -> Device {
-        self.units[0].master.device()
+        self.devices.model
+    }
+
+    /// Where masters are, if they are apart from what the model reads.
+    pub(crate) fn state_device(&self) -> Option<Device> {
+        self.devices.state
     }
 
     /// The ranks that train it.
@@ -371,7 +382,7 @@ impl Model {
     fn start(&self, number: usize) -> Result<()> {
         let unit = &self.units[number];
         if let Some(gather) = &self.gather {
-            gather.start(number, || unit.master.to_kind(self.compute))?;
+            gather.start(number, || unit.master.to_kind(self.compute).to_device(self.device()))?;
         }
         if let Some(gather) = &self.gather_frozen {
             gather.start(number, || unit.frozen.part.shallow_clone())?;
@@ -411,6 +422,7 @@ impl Model {
     pub fn whole(&self, unit: usize, flat: &Tensor) -> Result<Vec<Tensor>> {
         let from = self.mesh.stage_of(unit, self.units.len());
         let has = from == self.mesh.stages.rank();
+        let flat = &flat.to_device(self.device());
         let unit = &self.units[unit];
         let mut whole = flat.copy();
         if !unit.is_whole() {

@@ -10,7 +10,8 @@ use shards::reader::PairReader;
 use tch::Device;
 
 use crate::config::{
-    Config, DeviceChoice, LoraConfig, Precision, Recompute, TargetModule, TooLongRule, Zero,
+    Config, DeviceChoice, LoraConfig, Offload, Precision, Recompute, TargetModule, TooLongRule,
+    Zero,
 };
 use crate::documents;
 use crate::fit;
@@ -102,6 +103,10 @@ pub fn plan(config: &Config, options: &Options) -> Result<String> {
     fit::check_pipeline(config, &model)?;
     fit::check_layout(options.ranks as usize, "`--ranks`", &config.parallel)?;
     let work = work(config, options, &mut remarks)?;
+    if config.offload == Offload::Optimizer {
+        remarks
+            .push("`offload: optimizer`: the CPU's part of each update is not in the time".into());
+    }
     let mut text = String::new();
     let (trained, frozen) = parameters(config, &model);
     let millions = |it: i64| it as f64 / 1e6;
@@ -307,7 +312,8 @@ fn gib(bytes: u64) -> f64 {
 }
 
 fn describe_memory(config: &Config, memory: &Memory, ranks: u32) -> String {
-    let &Memory { masters, weights, frozen, gradients, moments, activations, working } = memory;
+    let &Memory { masters, weights, frozen, gradients, moments, host, .. } = memory;
+    let &Memory { activations, working, .. } = memory;
     let zero = if data_ranks(config, ranks) == 1 { 0 } else { u8::from(config.parallel.zero) };
     let tensor = match config.parallel.tensor {
         1 => String::new(),
@@ -336,6 +342,7 @@ fn describe_memory(config: &Config, memory: &Memory, ranks: u32) -> String {
         ("activations", activations, "  estimate, at most"),
         ("a unit's work, or logits", working, "  estimate, at most"),
         ("in all", memory.total(), "  and the process itself, with CUDA up to 1"),
+        ("in CPU memory", host, "  masters and optimizer: `offload`"),
     ] {
         if bytes > 0 {
             text += &format!("  {name:<25}{:>9.2}{what}\n", gib(bytes));
@@ -442,6 +449,15 @@ fn fit(config: &Config, model: &LlamaConfig, ranks: u32, available: f64) -> Stri
         }
         None if stages > 1 => text += "  no number of ranks makes it fit with so many stages\n",
         None => text += "  no number of ranks makes it fit\n",
+    }
+    if config.lora.is_none() && config.offload == Offload::None {
+        let offloads = Config { offload: Offload::Optimizer, ..changed.clone() };
+        let there = memory(&offloads, model, i64::from(ranks));
+        let (needs, host) = (gib(there.total()), gib(there.host));
+        let fits = if needs <= usable { ": fits" } else { "" };
+        text += &format!(
+            "  with `offload: optimizer` in place of more ranks: {needs:.1} GiB, and {host:.1} of CPU memory{fits}\n"
+        );
     }
     if config.lora.is_none() && tensor == 1 {
         let target_modules = TargetModule::ALL.to_vec();

@@ -17,7 +17,7 @@ use crate::adapter;
 use crate::backward::{self, Pass};
 use crate::batch::{Batcher, Batching, Counts, MicroBatch};
 use crate::config::{Config, EvaluateConfig, LoraConfig, NewRows, Precision};
-use crate::device;
+use crate::device::{self, Devices};
 use crate::documents;
 use crate::evaluate::{Evaluation, evaluate};
 use crate::fault::{Fault, planted};
@@ -79,13 +79,23 @@ impl Run {
     /// The same as one of several ranks.
     pub fn open_on(ranks: &Rc<Ranks>, config: Config) -> Result<Self> {
         let mut remarks = Vec::new();
-        fit::check_ranks(ranks, &config)?;
         let device = device::choose(config.device, ranks.local_rank(), &mut remarks);
         let device = ranks.agree(device)?;
         fit::check_device(ranks, device)?;
         if device.is_cuda() {
             ranks.carry_apart(device);
         }
+        let devices = Devices::of(device, config.offload)?;
+        let mut run = Self::open_at(ranks, config, devices)?;
+        run.remarks.splice(0..0, remarks);
+        Ok(run)
+    }
+
+    /// The same where it is decided what is where.
+    pub fn open_at(ranks: &Rc<Ranks>, config: Config, devices: Devices) -> Result<Self> {
+        let mut remarks = Vec::new();
+        let device = devices.model;
+        fit::check_ranks(ranks, &config)?;
         let mesh = Mesh::of(ranks, &config.parallel)?;
         if let Some(threads) = config.threads {
             tch::set_num_threads(i32::from(threads));
@@ -148,7 +158,7 @@ impl Run {
             base,
             config.lora.as_ref(),
             compute_kind(config.precision),
-            device,
+            devices,
             &mesh,
             config.parallel.zero,
         );

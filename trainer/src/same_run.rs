@@ -38,7 +38,7 @@ pub fn settle(config: &Config, out: &Path, resumes: bool, force: bool) -> Result
 
 /// What may change while a run is under way: how long it goes on and how the rate goes down, what is looked at and
 /// saved, and how it is computed. Everything else makes another run of it.
-const MAY_CHANGE: [&str; 13] = [
+const MAY_CHANGE: [&str; 14] = [
     "steps",
     "epochs",
     "schedule.kind",
@@ -50,6 +50,7 @@ const MAY_CHANGE: [&str; 13] = [
     "logging",
     "recompute",
     "device",
+    "offload",
     "threads",
     "parallel",
 ];

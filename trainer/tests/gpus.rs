@@ -1,7 +1,9 @@
-//! Tensors of several ranks that do not go the way on which these tell one another small things: on GPUs, over NCCL.
+//! What is elsewhere when a model computes on GPUs: tensors of several ranks, which do not go the way on which these tell one
+//! another small things, but over NCCL; and with `offload` masters and moments, which are in CPU memory.
 //!
-//! What there is to it besides NCCL, groups of their own and which of them carries what, is tested on CPUs, with Gloo in
-//! NCCL's place. The other tests need GPUs: without any they are ignored, and say why. `scripts/test` runs them where some are.
+//! What there is to it besides the GPU is tested on CPUs: groups of their own and which of them carries what, with Gloo in
+//! NCCL's place, and a state that is apart from the model, although on the same device. The other tests need GPUs: without any
+//! they are ignored, and say why. `scripts/test` runs them where some are.
 
 #[path = "../../crates/torch-ext/tests/ranks/mod.rs"]
 mod ranks;
@@ -13,10 +15,12 @@ mod golden_run;
 use std::collections::BTreeSet;
 use std::path::Path;
 
-use compared::{alone, check, compare, config, make, square_of_ones};
+use compared::{alone, check, compare, config, made, make, off, square_of_ones};
 use golden_run::join;
 use tch::{Device, Kind};
 use torch_ext::cuda;
+use trainer::device::Devices;
+use trainer::ranks::Ranks;
 use trainer::run::Run;
 
 /// Layouts of so many ranks.
@@ -97,6 +101,43 @@ fn what_ranks_tell_one_another_is_all_that_stays_on_the_cpu() {
     });
 }
 
+/// A state that is apart from the model.
+const APART: Devices = Devices { model: Device::Cpu, state: Some(Device::Cpu) };
+
+#[test]
+fn a_state_that_is_apart_changes_no_bit() {
+    let ranks = Ranks::alone();
+    for precision in ["fp32", "bf16", "fp64"].map(|it| format!("precision={it}")) {
+        for settings in [
+            &[precision.as_str()][..],
+            &[&precision, "recompute=all", "optimizer.clip_grad=0.1"],
+            &[&precision, "lora={r: 2, modules_to_save: [embed_tokens, lm_head]}"],
+            &[&precision, &tied(), "data.pad_id=0"],
+        ] {
+            let run = Run::open_at(&ranks, config(settings), APART).expect("a sound run");
+            let (off, name) = off(&make(&ranks, settings), &made(run));
+            assert!(off == 0.0, "{settings:?}: {name} is off by {off:e}");
+        }
+    }
+}
+
+#[test]
+fn a_state_that_is_apart_changes_no_bit_on_several_ranks() {
+    for size in [2, 4] {
+        ranks::run(size, |place| {
+            let ranks = join(place);
+            for layout in layouts(size) {
+                for precision in ["precision=fp32", "precision=bf16"] {
+                    let settings = [precision, &layout[0]];
+                    let run = Run::open_at(&ranks, config(&settings), APART).expect("a sound run");
+                    let (off, name) = off(&make(&ranks, &settings), &made(run));
+                    assert!(off == 0.0, "{settings:?}: {name} is off by {off:e}");
+                }
+            }
+        });
+    }
+}
+
 /// As many ranks as there are GPUs, up to four, on a GPU each, against one rank on the CPU: in fp64, in which they differ by
 /// the order in which they add up.
 #[test]
@@ -111,8 +152,10 @@ fn ranks_on_gpus_give_what_one_rank_on_a_cpu_gives() {
             for settings in [&[][..], &["batch.micro=2", "recompute=all"], &["data.rows=packed"]] {
                 let expected = alone(&ranks, settings);
                 for layout in layouts(size) {
-                    let layout = [layout[0].as_str(), "device=cuda"];
-                    compare(&ranks, expected.as_ref(), settings, &layout, 1e-11);
+                    for offload in ["offload=none", "offload=optimizer"] {
+                        let layout = [layout[0].as_str(), "device=cuda", offload];
+                        compare(&ranks, expected.as_ref(), settings, &layout, 1e-11);
+                    }
                 }
             }
         });

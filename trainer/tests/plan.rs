@@ -14,10 +14,11 @@ use std::rc::Rc;
 
 use golden_run::join;
 use serde_json::Value;
-use tch::{Device, Kind};
+use tch::Device;
 use tiny_run::{TinyRun, fails, succeeds};
 use torch_ext::Entry;
-use trainer::config::Config;
+use trainer::config::{Config, Offload};
+use trainer::device::Devices;
 use trainer::gradients::Gradients;
 use trainer::init::Preset;
 use trainer::llama_config::LlamaConfig;
@@ -25,7 +26,7 @@ use trainer::memory::Memory;
 use trainer::optimizer::AdamW;
 use trainer::params::Model;
 use trainer::ranks::{Mesh, Ranks};
-use trainer::run::Run;
+use trainer::run::{Run, compute_kind};
 use trainer::traffic::Traffic;
 
 fn config(lines: &str) -> Config {
@@ -60,9 +61,14 @@ fn weights_gradients_and_moments_take_what_is_planned_at_every_stage_of_zero() {
     let (tensor, pipeline) = ("parallel: {tensor: 2}\n", "parallel: {pipeline: 2}\n");
     let shared = [tensor.into(), format!("{tensor}{lora}"), pipeline.into()].map(|it| (2, it));
     let replicas = (1..=3).map(|zero| format!("parallel: {{zero: {zero}, replicate: 2}}\n"));
-    let all = (0..=3).flat_map(of).map(|it| (2, it)).chain(shared);
+    // In fp32 the model reads the masters, unless they are apart.
+    let apart = ["", "parallel: {zero: 3}\n", lora, "precision: fp32\n"];
+    let apart = apart.map(|it| (2, format!("offload: optimizer\n{it}")));
+    let alone = (1, "offload: optimizer\nprecision: fp32\n".into());
+    let all = (0..=3).flat_map(of).map(|it| (2, it)).chain(shared).chain(apart).chain([alone]);
     for (size, layout) in all.chain(replicas.map(|it| (4, it))) {
-        let lines = format!("precision: bf16\n{layout}");
+        let bf16 = if layout.contains("precision") { "" } else { "precision: bf16\n" };
+        let lines = format!("{bf16}{layout}");
         // Processes of its own: what an allocator keeps of an earlier model must not help a later one.
         ranks::run(size, |place| {
             let ranks = join(place);
@@ -70,11 +76,14 @@ fn weights_gradients_and_moments_take_what_is_planned_at_every_stage_of_zero() {
             let mesh = Mesh::of(&ranks, &config.parallel).expect("a mesh");
             let stage = mesh.stages.rank();
             let n_ranks = i64::try_from(size).expect("a few");
-            let planned = Memory::of_stage(stage, &config, &shape, n_ranks, 64).state() as f64;
+            let planned = Memory::of_stage(stage, &config, &shape, n_ranks, 64);
+            let planned = (planned.state() + planned.host) as f64;
             let before = own_memory();
             let (lora, zero) = (config.lora.as_ref(), config.parallel.zero);
-            let kind = Kind::BFloat16;
-            let model = Model::sharded(shape.clone(), lora, kind, Device::Cpu, &mesh, zero);
+            let kind = compute_kind(config.precision);
+            let apart = config.offload == Offload::Optimizer;
+            let devices = Devices { model: Device::Cpu, state: apart.then_some(Device::Cpu) };
+            let model = Model::sharded(shape.clone(), lora, kind, devices, &mesh, zero);
             let optimizer = AdamW::new(config.optimizer.clone(), &model);
             let gradients = Gradients::zeros(&model);
             let taken = own_memory() - before;
@@ -215,10 +224,20 @@ fn the_13b_recipe_is_planned_without_weights_data_or_gpu_and_what_to_change_is_s
         "masters                      48.49",
         "it does not fit",
         "ranks: ",
-        "in place of more ranks: ",
+        "  with `offload: optimizer` in place of more ranks: ",
+        "of CPU memory: fits",
+        "  with LoRA",
     ] {
         assert!(alone.contains(words), "`{words}` is not in:\n{alone}");
     }
+    let offloads = said(&["--set", "offload=optimizer", "--set", "recompute=all", "--gpu", "h200"]);
+    for words in
+        ["in CPU memory               145.47  masters and optimizer: `offload`", "it fits: "]
+    {
+        assert!(offloads.contains(words), "`{words}` is not in:\n{offloads}");
+    }
+    assert!(!offloads.contains("  masters  "), "{offloads}");
+    assert!(offloads.contains("the CPU's part of each update is not in the time"), "{offloads}");
     // The published run's layout.
     let stages = ["--ranks", "8", "--set", "parallel={pipeline: 2, tensor: 4}", "--gpu", "h100"];
     let published = said(&[&stages[..], &["--set", "recompute=all"]].concat());

@@ -184,3 +184,15 @@ pub enum DeviceChoice {
     /// A GPU; an error if there is none.
     Cuda,
 }
+
+/// What is in CPU memory although the model computes on a GPU.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Offload {
+    /// Nothing.
+    #[default]
+    None,
+    /// Masters and the optimizer's moments, 12 bytes a parameter: gradients go there, are made into an update there by the CPU,
+    /// and new weights come back.
+    Optimizer,
+}

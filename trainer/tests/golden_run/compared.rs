@@ -71,7 +71,11 @@ pub(crate) struct Made {
 
 /// Three steps.
 pub(crate) fn make(ranks: &Rc<Ranks>, settings: &[&str]) -> Made {
-    let mut run = Run::open_on(ranks, config(settings)).expect("a sound run");
+    made(Run::open_on(ranks, config(settings)).expect("a sound run"))
+}
+
+/// Three steps of a run.
+pub(crate) fn made(mut run: Run) -> Made {
     let mut made = Made { losses: vec![], norms: vec![], documents: vec![], tensors: vec![] };
     for _ in 0..3 {
         let step = run.step().expect("a step");

@@ -103,6 +103,12 @@ fn what_does_not_fit_is_refused_before_the_first_step() {
         &["--set", "data.pad_id=48"],
         &expect!["error: `data.pad_id` is 48, but the base model's vocabulary has 48"],
     );
+    check(
+        &["--set", "offload=optimizer", "--set", "device=cpu"],
+        &expect![[r#"
+        error: `offload` is `optimizer`, but this run computes on the CPU, in whose memory the optimizer's state is in any case
+        hint: leave `offload` out"#]],
+    );
     // A machine with a GPU would rightly use it.
     if torch_ext::cuda::load() == Err(torch_ext::cuda::NoCuda::NoDriver) {
         check(
