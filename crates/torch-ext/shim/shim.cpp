@@ -7,6 +7,7 @@
 
 #include <ATen/Context.h>
 #include <ATen/core/Tensor.h>
+#include <ATen/ops/_flash_attention_forward.h>
 #include <ATen/ops/_foreach_mul.h>
 #include <ATen/ops/_foreach_norm.h>
 #include <ATen/ops/_fused_adamw.h>
@@ -76,6 +77,19 @@ void torch_ext_grad(Tensors outputs, Tensors output_grads, Tensors inputs, Tenso
     for (size_t i = 0; i < inputs.length; i++) {
       gradients[i] = results[i].defined() ? new Tensor(results[i]) : nullptr;
     }
+  });
+}
+
+// Causal, and recorded for autograd. Documents lie one after the other in the first dimension, the i-th from `starts[i]` up to
+// `starts[i + 1]`.
+void torch_ext_flash_attention(
+    const Tensor* queries, const Tensor* keys, const Tensor* values, const Tensor* starts, int64_t longest,
+    Tensor** attended, char** error) {
+  guard(error, [&] {
+    auto found = at::_flash_attention_forward(
+        *queries, *keys, *values, *starts, *starts, longest, longest, /*dropout_p=*/0.0, /*is_causal=*/true,
+        /*return_debug_mask=*/false);
+    *attended = new Tensor(std::get<0>(found));
   });
 }
 

@@ -13,6 +13,7 @@ pub mod cuda; // one binary for CPU and GPU: opens libtorch_cuda where there is 
 pub mod rng; // the state of the random numbers, to store and to go on from
 pub mod blob; // tensors over memory that somebody else owns, such as a mapped file
 pub mod autograd; // backward from given gradients
+pub mod flash; // attention within each of several documents, in one call on a GPU
 pub mod foreach; // one operation over a list of tensors
 pub mod adamw; // the optimizer's step over a list of tensors
 pub mod store; // how the processes of a job find one another
@@ -24,6 +25,7 @@ pub mod process_group; // processes that compute together: collective operations
 pub use adamw::AdamW;
 pub use autograd::grad;
 pub use error::{Error, Result};
+pub use flash::Documents;
 pub use process_group::{ProcessGroup, ReduceOp, Work};
 pub use store::Store;
 pub use transcript::{Entry, Transcript};

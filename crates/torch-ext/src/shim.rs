@@ -71,6 +71,15 @@ unsafe extern "C" {
         gradients: *mut *mut C_tensor,
         error: *mut *mut c_char,
     );
+    pub(crate) fn torch_ext_flash_attention(
+        queries: *const C_tensor,
+        keys: *const C_tensor,
+        values: *const C_tensor,
+        starts: *const C_tensor,
+        longest: i64,
+        attended: *mut *mut C_tensor,
+        error: *mut *mut c_char,
+    );
     pub(crate) fn torch_ext_norms(
         tensors: Tensors,
         norms: *mut *mut C_tensor,
