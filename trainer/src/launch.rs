@@ -218,6 +218,10 @@ fn error(rank: usize, status: ExitStatus, text: Option<&str>) -> Error {
             Some(Signal::KILL) => {
                 "\nhint: an operating system that is out of memory does so: see its log"
             }
+            Some(Signal::ABORT) => {
+                "\nhint: it ended itself, and said why above: on GPUs PyTorch lets a process end so whose GPU waited in vain \
+                 for another rank's"
+            }
             _ => "",
         };
         return anyhow!("rank {rank} was killed by signal {signal}{hint}");

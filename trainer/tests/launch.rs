@@ -306,6 +306,22 @@ fn a_rank_that_is_killed_ends_all_of_them_and_restarts_end_where_an_undisturbed_
     check_same(&run, 30, "whole", "again");
 }
 
+/// As PyTorch ends a process whose GPU waits for a rank that does not come.
+#[test]
+fn a_rank_that_ends_itself_is_told_of_with_where_it_says_why() {
+    let run = TinyRun::new(100_000, "");
+    let mut command = launch(&run, 2, &[], "run", &[]);
+    let mut launcher = command.stderr(Stdio::piped()).spawn().expect("it starts");
+    wait_for_steps(&run, "run", 2, &mut launcher);
+    assert!(kill("-ABRT", &[ranks_of(&launcher)[1]]));
+    let output = ends(launcher);
+    let text = said(&output);
+    assert_eq!(output.status.code(), Some(1), "{text}");
+    let expected =
+        "error: rank 1 was killed by signal 6\nhint: it ended itself, and said why above: ";
+    assert!(text.contains(expected), "{text}");
+}
+
 #[test]
 fn a_rank_that_is_stopped_is_given_up_after_the_timeout() {
     let run = TinyRun::new(100_000, "parallel: {timeout: 3}\n");

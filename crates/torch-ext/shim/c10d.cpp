@@ -95,10 +95,11 @@ void torch_ext_group_gloo(
   });
 }
 
-// Frees the group, and what it holds on the other side: at once after a failure, else when its operations have ended.
-void torch_ext_group_free(GroupBox* group, bool failed) {
+// Frees the group. What is still under way over NCCL is broken off, and not waited for as `shutdown` does: who ends well has
+// waited for what it needs, and who ends with an error would wait for others that wait for it.
+void torch_ext_group_free(GroupBox* group) {
   char* ignored = nullptr;
-  guard(&ignored, [&] { failed ? group->backend->abort() : group->backend->shutdown(); });
+  guard(&ignored, [&] { group->backend->abort(); });
   free(ignored);
   delete group;
 }

@@ -431,9 +431,8 @@ impl ProcessGroup {
 
 impl Drop for ProcessGroup {
     fn drop(&mut self) {
-        let failed = FAILED.load(Ordering::Relaxed) || std::thread::panicking();
         // SAFETY: the handle is ours, and this is its last use.
-        unsafe { shim::torch_ext_group_free(self.handle.as_ptr(), failed) }
+        unsafe { shim::torch_ext_group_free(self.handle.as_ptr()) }
     }
 }
 

@@ -159,7 +159,7 @@ unsafe extern "C" {
         group: *mut *mut Group,
         error: *mut *mut c_char,
     );
-    pub(crate) fn torch_ext_group_free(group: *mut Group, failed: bool);
+    pub(crate) fn torch_ext_group_free(group: *mut Group);
     pub(crate) safe fn torch_ext_interface() -> *const c_char;
     pub(crate) fn torch_ext_all_reduce(
         group: *mut Group,
