@@ -116,6 +116,27 @@ fn ranks_that_are_to_compute_on_gpus_say_why_they_cannot() {
 }
 
 #[test]
+#[ignore = "needs a GPU"]
+fn a_run_on_gpus_is_stopped_resumed_and_exported_and_is_that_of_a_cpu() {
+    let n_gpus = torch_ext::cuda::load().expect("a GPU").min(2);
+    let run = TinyRun::new(6, "precision: fp32\n");
+    let micro = ["--set", "batch.micro=2", "--set"];
+    succeeds(&mut run.train("cpu", &[&micro[..], &["device=cpu"]].concat()));
+    for (zero, offload) in [("1", "none"), ("3", "none"), ("1", "optimizer")] {
+        let out = format!("gpus-{zero}-{offload}");
+        let (zero, offload) = (format!("parallel.zero={zero}"), format!("offload={offload}"));
+        let gpus = [&micro[..], &["device=cuda", "--set", &zero, "--set", &offload]].concat();
+        let stop = [&gpus[..], &["--stop-after", "3"]].concat();
+        succeeds(&mut launch(&run, n_gpus, &[], &out, &stop));
+        succeeds(&mut launch(&run, n_gpus, &[], &out, &gpus));
+        // Ten times what ranks on CPUs may differ by: the order of every sum is another one.
+        let difference = off(&run, 6, "cpu", &out);
+        assert!(difference < 1e-3, "{out}: {difference}");
+        succeeds(run.command("export").args([&out, "--out", &format!("exported-{out}")]));
+    }
+}
+
+#[test]
 fn ranks_make_the_run_that_one_process_makes_and_go_on_in_any_number() {
     let run = TinyRun::new(8, "precision: fp32\n");
     succeeds(&mut run.train("alone", &["--set", "batch.micro=2"]));
