@@ -164,11 +164,14 @@ impl State {
         let &Self { zero, sharers, compute, master, .. } = self;
         let ((trained, slots), (frozen, frozen_slots)) = (self.numbers(0), self.numbers(1));
         let part = if zero.shards_state() { trained / sharers } else { trained };
+        // What is gathered is made of the masters then, unless these are in CPU memory.
+        let beside = if self.offloads { part } else { 0 };
         let weights = match zero {
             // The model reads the masters themselves, if they are of its kind.
             Zero::Nothing if compute == master && !self.offloads => 0,
-            Zero::Nothing | Zero::State | Zero::Gradients => trained,
-            Zero::Weights => slots,
+            Zero::Nothing => trained,
+            Zero::State | Zero::Gradients => trained + beside,
+            Zero::Weights => slots + beside,
         };
         let state = [master * part, 2 * master * part].map(bytes);
         let ([masters, moments], host) = match self.offloads {

@@ -8,9 +8,9 @@
 //! With LoRA a unit is cut in two ([`lora::Split`]): what is trained is all of this, and what stays is kept beside it in
 //! the kind in which the model computes.
 //!
-//! With `offload: optimizer` masters are on another device than the rest, and what the model computes with is a copy in any
-//! kind of number. With `bf16` compute a second flat buffer of that kind follows the master ([`Model::refresh`]). The model reads the
-//! *leaves*: one view per parameter into the compute buffer, each the leaf of its own autograd graph.
+//! With `bf16` compute a second flat buffer of that kind follows the master ([`Model::refresh`]); so does one in any kind with
+//! `offload: optimizer`, where masters are in CPU memory. The model reads the *leaves*: one view per parameter into the compute
+//! buffer, each the leaf of its own autograd graph.
 //!
 //! With `tensor: 2` or more, all of this is about what a rank holds of each matrix, and about those that hold the same. With
 //! `pipeline: 2` or more, a rank has the units of its stage: of the others it knows the names, and their buffers are empty.
@@ -46,7 +46,7 @@ pub struct Unit {
     pub range: Range<i64>,
     /// How many numbers the whole buffer has.
     padded: i64,
-    /// The whole in the compute kind, if this rank keeps it beside the master.
+    /// The same part in the compute kind and where the model computes, if this rank keeps it beside the master.
     compute: Option<Tensor>,
     /// What the model reads: a view per parameter into the whole buffer, each an autograd leaf.
     pub leaves: Vec<Tensor>,
@@ -270,9 +270,9 @@ impl Model {
             let range = if zero.shards_state() { ranks.part(padded) } else { 0..padded };
             let options = (master_kind, state.unwrap_or(device));
             let master = Tensor::zeros([range.end - range.start], options);
-            let copied = compute != master_kind || state.is_some();
-            let copy = (!zero.shards_state() && copied)
-                .then(|| Tensor::zeros([padded], (compute, device)));
+            let copied = !zero.shards_state() && compute != master_kind;
+            let copy = (copied || state.is_some())
+                .then(|| Tensor::zeros([range.end - range.start], (compute, device)));
             let read = wholes_trained.get(number).or(copy.as_ref()).unwrap_or(&master);
             let leaves =
                 spec.views(read).into_iter().map(|view| view.set_requires_grad(true)).collect();
@@ -382,7 +382,10 @@ impl Model {
     fn start(&self, number: usize) -> Result<()> {
         let unit = &self.units[number];
         if let Some(gather) = &self.gather {
-            gather.start(number, || unit.master.to_kind(self.compute).to_device(self.device()))?;
+            gather.start(number, || match &unit.compute {
+                Some(part) => part.shallow_clone(),
+                None => unit.master.to_kind(self.compute),
+            })?;
         }
         if let Some(gather) = &self.gather_frozen {
             gather.start(number, || unit.frozen.part.shallow_clone())?;
