@@ -375,4 +375,16 @@ mod tests {
         assert_eq!(batch.scale, 1.0);
         assert_eq!(weights, [1.0 / 6.0, 1.0 / 6.0, 1.0 / 6.0, 0.5]);
     }
+
+    #[test]
+    fn a_document_with_nothing_to_learn_weighs_nothing_among_others() {
+        // It is the only one of its micro-batch, whose mean is one of nothing.
+        let all = Batching { micro: 1, head: HeadPlaces::All, ..NINE };
+        let batching =
+            Batching { layout: RowLayout::Packed, normalize: Normalize::MicroBatch, ..all };
+        let samples = [sample(&[1, 2, 3], &[1, 2]), sample(&[4, 5], &[])];
+        let batch = batching.update(&samples).remove(0);
+        let weights = Vec::<f32>::try_from(batch.weights_n.expect("unequal")).unwrap();
+        assert_eq!(weights, [0.25, 0.25, 0.0]);
+    }
 }

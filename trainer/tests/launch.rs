@@ -376,7 +376,7 @@ fn a_stage_that_is_stopped_is_given_up_after_the_timeout() {
 
 #[test]
 fn a_signal_to_one_rank_ends_all_of_them_after_the_same_step() {
-    let run = TinyRun::new(100_000, "");
+    let run = TinyRun::new(100_000, "parallel: {timeout: 20}\n");
     let port = free_port();
     let mut children: Vec<Child> =
         (0..2).map(|number| rank(&run, number, 2, port, &[]).spawn().expect("it starts")).collect();

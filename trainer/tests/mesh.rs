@@ -199,6 +199,21 @@ fn tokens_beyond_the_vocabulary_have_no_probability_on_any_rank() {
 }
 
 #[test]
+fn the_most_probable_token_may_be_any_ranks() {
+    ranks::run(2, |place| {
+        let layout = ParallelConfig { tensor: 2, ..ParallelConfig::default() };
+        let mesh = Mesh::of(&join(place), &layout).expect("a mesh");
+        let found = vocabulary::predicted(&mesh);
+        assert_eq!(found, vocabulary::predicted(&Mesh::alone()));
+        // Both ranks have some that are right.
+        let right = found.iter().filter(|(_, right)| *right);
+        let (first, second): (Vec<i64>, Vec<i64>) =
+            right.map(|(token, _)| *token).partition(|token| *token < 24);
+        assert!(!first.is_empty() && !second.is_empty(), "{first:?} {second:?}");
+    });
+}
+
+#[test]
 fn the_norm_counts_every_parameter_once_and_no_padding() {
     ranks::run(4, |place| {
         let ranks = join(place);

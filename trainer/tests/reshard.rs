@@ -16,6 +16,8 @@ use golden_run::join;
 use tch::Tensor;
 use trainer::checkpoint::{self, About, Keep, Origin, Staged, part};
 use trainer::config::Config;
+use trainer::init;
+use trainer::llama_config::LlamaConfig;
 use trainer::ranks::Ranks;
 use trainer::run::Run;
 use trainer::saver::Saver;
@@ -40,15 +42,22 @@ fn folder(test: &str) -> PathBuf {
     folder
 }
 
-/// The golden model on a few documents; two micro-batches for each of four ranks.
+/// The golden model's shape on a few documents; two micro-batches for each of four ranks. Inside of its MLP are so many
+/// numbers that ranks' parts begin within rows.
 fn config(folder: &Path, settings: &[&str]) -> Config {
-    let prefix = folder.join("docs-train");
-    if std::env::var_os("TEST_RANK").is_none() {
+    let (prefix, base) = (folder.join("docs-train"), folder.join("base"));
+    if std::env::var_os("TEST_RANK").is_none() && !base.exists() {
         golden_run::write_documents(&prefix, (6..30).map(|length| (length, 3)));
+        let golden = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/golden/llama");
+        let shape = LlamaConfig::read(&golden).expect("a Llama");
+        let shape = LlamaConfig { intermediate_size: 44, ..shape };
+        init::init(shape, 7, None, &base).expect("a random model");
     }
+    let base = format!("model.base={}", base.display());
+    let settings = [&[base.as_str()], settings].concat();
     let path = folder.join(format!("run-{}.yaml", std::process::id()));
     let lines = "steps: 6\noptimizer: {lr: 0.003}\nprecision: fp32\n";
-    golden_run::config(&prefix, &path, lines, settings)
+    golden_run::config(&prefix, &path, lines, &settings)
 }
 
 fn open(ranks: &Rc<Ranks>, folder: &Path, layout: Layout) -> Run {

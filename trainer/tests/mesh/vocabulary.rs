@@ -22,8 +22,8 @@ pub(crate) struct Made {
     correct_n: Tensor,
 }
 
-/// Thirty tokens, of which all but the first five are learned.
-fn batch() -> MicroBatch {
+/// These tokens, of which all but the first five are learned.
+fn batch(tokens: Vec<i64>) -> MicroBatch {
     let batching = Batching {
         layout: RowLayout::Padded,
         sequence_length: 64,
@@ -33,23 +33,43 @@ fn batch() -> MicroBatch {
         pad_id: 0,
         device: Device::Cpu,
     };
-    let tokens = (0..30).map(|i| (7 * i) % 20).collect();
-    let weights = (0..30).map(|at| f32::from(u8::from(at > 4))).collect();
+    let weights = (0..tokens.len()).map(|at| f32::from(u8::from(at > 4))).collect();
     batching.update(&[Sample { tokens, weights, cut: Default::default() }]).remove(0)
 }
 
-/// Runs it on these ranks.
-pub(crate) fn make(mesh: &Mesh) -> Made {
+fn objective(vocab_size: i64) -> Objective {
+    Objective { chunk_tokens: 7, vocab_size, z_loss: 0.01, label_smoothing: 0.1 }
+}
+
+fn model(mesh: &Mesh) -> Model {
     let golden = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/golden/llama");
-    let objective =
-        Objective { chunk_tokens: 7, vocab_size: 20, z_loss: 0.01, label_smoothing: 0.1 };
-    let pass = Pass { recompute: Recompute::None, objective, noise: None };
     let shape = LlamaConfig::read(&golden).expect("a Llama");
     let mut model = Model::sharded(shape, None, Kind::Double, Device::Cpu, mesh, Zero::Nothing);
     weights::load(&golden, &mut model).expect("the golden weights");
+    model
+}
+
+/// Of forty tokens, of which of two ranks the first has 24: many that are to be predicted, and whether they are.
+pub(crate) fn predicted(mesh: &Mesh) -> Vec<(i64, bool)> {
+    let model = model(mesh);
+    let found = (1..20).flat_map(|step| {
+        let batch = batch((0..60).map(|i| step * i % 40).collect());
+        let hidden = forward(&model, &batch, None).expect("a pass");
+        let losses = token_losses(&model, &hidden, &batch, objective(40)).expect("losses");
+        let labels = Vec::<i64>::try_from(&batch.labels_n).expect("labels");
+        labels.into_iter().zip(Vec::<bool>::try_from(&losses.correct_n).expect("flags"))
+    });
+    found.collect()
+}
+
+/// Runs thirty tokens of twenty on these ranks.
+pub(crate) fn make(mesh: &Mesh) -> Made {
+    let objective = objective(20);
+    let pass = Pass { recompute: Recompute::None, objective, noise: None };
+    let model = model(mesh);
     let mut gradients = Gradients::zeros(&model);
     gradients.begin(true);
-    let batch = batch();
+    let batch = batch((0..30).map(|i| (7 * i) % 20).collect());
     let loss = micro_batch(&model, &batch, pass, &mut gradients).expect("a pass");
     gradients.finish().expect("all ranks come");
     let head = model.units.len() - 1;
