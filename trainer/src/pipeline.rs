@@ -7,6 +7,8 @@
 //!
 //! What a turn needs is asked for a turn ahead, so that it travels while something is computed; and before a turn's result
 //! is sent, that of the turn before has arrived. Then no two stages wait for each other: a test plays all schedules through.
+//! What comes of a turn's own result is asked for after that was sent: it cannot come before, and CUDA does not promise that a
+//! GPU on which something waits computes anything else (it may want to load a kernel, and load it when all is quiet).
 
 use std::collections::VecDeque;
 use std::rc::Rc;
@@ -41,6 +43,12 @@ pub fn turns(stage: usize, stages: usize, micro_batches: usize) -> Vec<Turn> {
     forward.take(ahead).chain(both).chain(backward.skip(micro_batches - ahead)).collect()
 }
 
+/// Whether what this turn of a stage needs comes of its turn before: where all micro-batches have gone forward, and the stage
+/// behind has none of them back before it has the last.
+fn is_answer(stage: usize, stages: usize, micro_batches: usize, turn: usize) -> bool {
+    turn == micro_batches && stages - 1 - stage >= micro_batches
+}
+
 /// Runs the micro-batches that this rank's pipeline takes of an update forward and backward: adds their gradients, and gives
 /// this stage's part of the update's loss. All stages come here with the same micro-batches, which all have something to
 /// learn.
@@ -64,7 +72,10 @@ pub fn update(
     neighbours.ask(turns.first(), batches)?;
     for (number, turn) in turns.iter().enumerate() {
         let arrived = neighbours.take()?;
-        neighbours.ask(turns.get(number + 1), batches)?;
+        let ahead = !is_answer(stages.rank(), stages.size(), batches.len(), number + 1);
+        if ahead {
+            neighbours.ask(turns.get(number + 1), batches)?;
+        }
         match *turn {
             Turn::Forward(batch) => {
                 let there = Underway::forward(model, batches[batch], pass, arrived)?;
@@ -84,6 +95,9 @@ pub fn update(
                     neighbours.send_back(input_grad)?;
                 }
             }
+        }
+        if !ahead {
+            neighbours.ask(turns.get(number + 1), batches)?;
         }
     }
     neighbours.settle()?;
@@ -278,6 +292,95 @@ mod tests {
             stage.results.insert((forward, batch), stage.time);
             stage.done += 1;
             true
+        }
+    }
+
+    /// All schedules of a pipeline.
+    struct Schedules {
+        micro_batches: usize,
+        of: Vec<Vec<Turn>>,
+    }
+
+    /// A stage, and the number of one of its turns.
+    type At = (usize, usize);
+
+    impl Schedules {
+        fn find(&self, stage: usize, turn: Turn) -> At {
+            (stage, self.of[stage].iter().position(|it| *it == turn).unwrap())
+        }
+
+        /// The turn that gives what a turn needs, if it needs anything.
+        fn giver(&self, (stage, number): At) -> Option<At> {
+            let turn = self.of[stage][number];
+            match turn {
+                Turn::Forward(_) => stage.checked_sub(1).map(|it| self.find(it, turn)),
+                Turn::Backward(_) => {
+                    (stage + 1 < self.of.len()).then(|| self.find(stage + 1, turn))
+                }
+            }
+        }
+
+        /// The turn that takes what a turn gives, if one does.
+        fn taker(&self, (stage, number): At) -> Option<At> {
+            let turn = self.of[stage][number];
+            match turn {
+                Turn::Forward(_) => (stage + 1 < self.of.len()).then(|| self.find(stage + 1, turn)),
+                Turn::Backward(_) => stage.checked_sub(1).map(|it| self.find(it, turn)),
+            }
+        }
+
+        /// What must have been before a turn's result is sent: the stage's turn before, that which gives what it needs, and
+        /// those before which nobody asked for what the stage sent last.
+        fn before(&self, (stage, number): At) -> Vec<At> {
+            let mut before: Vec<At> =
+                number.checked_sub(1).map(|it| (stage, it)).into_iter().collect();
+            before.extend(self.giver((stage, number)));
+            let sent = (0..number).rev().find_map(|it| self.taker((stage, it)));
+            if let Some((there, taking)) = sent.filter(|(_, taking)| *taking > 0) {
+                if is_answer(there, self.of.len(), self.micro_batches, taking) {
+                    before.push((there, taking - 1));
+                } else {
+                    before.extend(taking.checked_sub(2).map(|it| (there, it)));
+                    before.extend(self.giver((there, taking - 1)));
+                }
+            }
+            before
+        }
+
+        /// Whether one turn must have been before another.
+        fn comes_of(&self, later: At, earlier: At) -> bool {
+            let mut seen = vec![later];
+            let mut next = 0;
+            while let Some(&at) = seen.get(next) {
+                let more = self.before(at).into_iter().filter(|it| !seen.contains(it));
+                let more: Vec<At> = more.collect();
+                seen.extend(more);
+                next += 1;
+            }
+            seen.contains(&earlier)
+        }
+    }
+
+    #[test]
+    fn what_is_asked_for_before_a_turn_does_not_come_of_it() {
+        for stages in 2..=6 {
+            for micro_batches in 1..=9 {
+                let of = (0..stages).map(|it| turns(it, stages, micro_batches)).collect();
+                let schedules = Schedules { micro_batches, of };
+                for (stage, turns) in schedules.of.iter().enumerate() {
+                    for number in 1..turns.len() {
+                        let Some(giver) = schedules.giver((stage, number)) else { continue };
+                        let what =
+                            format!("turn {number} of stage {stage} of {stages}, {micro_batches}");
+                        let expected = is_answer(stage, stages, micro_batches, number);
+                        assert_eq!(
+                            schedules.comes_of(giver, (stage, number - 1)),
+                            expected,
+                            "{what}"
+                        );
+                    }
+                }
+            }
         }
     }
 
