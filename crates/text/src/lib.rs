@@ -11,7 +11,7 @@
 //! text is cut first, where no merge can cross (`cuts`, `blank_runs`), and since the parts are short and repeat, most are
 //! found in a table (`part_cache`). The ids are SentencePiece's, by proofs that stand in the modules, by random
 //! vocabularies and strings in the tests, by digests over all of `../shared/data`, and by `scripts/encode/fuzz.py`: ten
-//! million strings, half a million for each of the seeds 101 to 110 with Llama-2 and 201 to 210 with CodeLlama. The
+//! million strings, half a million for each of the seeds 301 to 310 with Llama-2 and 401 to 410 with CodeLlama. The
 //! premises are checked when a model is loaded; where one fails, `queue` encodes ([`Tokenizer::slow_because`] says why).
 //!
 //! `scripts/bench encode` measures against SentencePiece and the `tokenizers` library on the same documents, and with
