@@ -19,7 +19,7 @@ use crate::config::Recompute;
 use crate::gradients::Gradients;
 use crate::loss::{self, Objective};
 use crate::model::split::{self, Split};
-use crate::model::{Context, Rope};
+use crate::model::{Context, Documents, Rope};
 use crate::noise::Noise;
 use crate::params::Model;
 
@@ -91,7 +91,7 @@ impl<'a> Underway<'a> {
         pass: Pass,
         input: Option<Tensor>,
     ) -> Result<Self> {
-        let walk = Walk::new(model, batch, pass.noise);
+        let walk = Walk::new(model, batch, pass.noise)?;
         let lowest = model.lowest_trained();
         let mut kept = Vec::new();
         let mut x_btd = input;
@@ -215,7 +215,7 @@ pub fn idle_forward(model: &Model) -> Result<()> {
 /// `x_btd`, or `x_md` of the places that this rank keeps -> the same
 pub fn forward(model: &Model, batch: &MicroBatch, input: Option<Tensor>) -> Result<Tensor> {
     let _no_grad = tch::no_grad_guard();
-    let walk = Walk::new(model, batch, None);
+    let walk = Walk::new(model, batch, None)?;
     let mut x_btd = input;
     model.enter_stage()?;
     for unit in model.stage_without_head() {
@@ -233,17 +233,19 @@ struct Walk<'a> {
     model: &'a Model,
     batch: &'a MicroBatch,
     rope: Rc<Rope>,
+    documents: Option<Rc<Documents<'a>>>,
     noise: Option<Noise>,
     /// If matrices are shared by several ranks.
     split: Option<Split<'a>>,
 }
 
 impl<'a> Walk<'a> {
-    fn new(model: &'a Model, batch: &'a MicroBatch, noise: Option<Noise>) -> Self {
+    fn new(model: &'a Model, batch: &'a MicroBatch, noise: Option<Noise>) -> Result<Self> {
         let rope = Rc::new(model.rope_of(batch));
-        let split = || Split::new(model, batch, Rc::clone(&rope), noise);
+        let documents = model.documents_of(batch)?.map(Rc::new);
+        let split = || Split::new(model, batch, Rc::clone(&rope), documents.clone(), noise);
         let split = model.mesh().cuts_matrices().then(split);
-        Self { model, batch, rope, noise, split }
+        Ok(Self { model, batch, rope, documents, noise, split })
     }
 
     /// Runs a unit: the embedding, which has no input but the ids, or a block. Without `output`, it may be left out.
@@ -257,7 +259,7 @@ impl<'a> Walk<'a> {
             let (made, x_md) = split.run(unit, input, output)?;
             return Ok((Made::Split(made), x_md));
         }
-        let Self { model, batch, rope, noise, .. } = self;
+        let Self { model, batch, rope, documents, noise, .. } = self;
         let output = match input {
             None => {
                 let x_btd = model.embed(&batch.tokens_bt);
@@ -265,10 +267,7 @@ impl<'a> Walk<'a> {
                 noisy.unwrap_or(x_btd)
             }
             Some(x_btd) => {
-                let context = match &batch.lengths {
-                    None => Context::Rows,
-                    Some(lengths) => Context::Documents(lengths),
-                };
+                let context = documents.as_deref().map_or(Context::Rows, Context::Documents);
                 let dropout = noise.map(|noise| noise.block(unit - 1, batch));
                 model.block(unit - 1, x_btd, rope, context, dropout)
             }

@@ -12,9 +12,11 @@ mod linear;
 mod rope;
 pub(crate) mod split;
 
+pub use attention::Documents;
 pub use cache::KvCache;
 pub use rope::Rope;
 
+use anyhow::Result;
 use tch::{Kind, Tensor};
 
 use crate::batch::MicroBatch;
@@ -27,8 +29,8 @@ use crate::params::{Model, Unit};
 pub enum Context<'a> {
     /// Nothing: each row is a document.
     Rows,
-    /// Nothing: one row has documents of these lengths, and each attends to itself alone.
-    Documents(&'a [i64]),
+    /// Nothing: one row has these documents, and each attends to itself alone.
+    Documents(&'a Documents<'a>),
     /// What came before, which is kept; the input's keys and values are added to it.
     Cached(&'a mut cache::LayerCache),
 }
@@ -122,6 +124,14 @@ impl Model {
             None => self.rope(0, batch.tokens_bt.size()[1]),
             Some(lengths) => Rope::of_documents(&self.config, lengths, self.device()),
         }
+    }
+
+    /// The documents of a packed micro-batch.
+    pub(crate) fn documents_of<'a>(&self, batch: &'a MicroBatch) -> Result<Option<Documents<'a>>> {
+        let documents = |lengths: &'a Vec<i64>| {
+            Documents::new(lengths, &self.config, self.kind(), self.device())
+        };
+        batch.lengths.as_ref().map(documents).transpose()
     }
 
     /// All logits of whole rows, in `f32`; for looking at and comparing, not for training.

@@ -1,6 +1,7 @@
 //! Causal attention in which several query heads may share a head of keys and values.
 
-use tch::Tensor;
+use anyhow::Result;
+use tch::{Device, Kind, Tensor};
 
 use crate::llama_config::LlamaConfig;
 use crate::model::linear::Linear;
@@ -31,6 +32,52 @@ impl Shape {
     }
 }
 
+/// The documents that follow one another in a packed row.
+#[derive(Debug)]
+pub struct Documents<'a> {
+    lengths: &'a [i64],
+    /// They, for one call for all of them, where there is one.
+    flash: Option<torch_ext::Documents>,
+}
+
+impl<'a> Documents<'a> {
+    /// Documents of these lengths, of which a model computes in this kind of number on this device.
+    pub(crate) fn new(
+        lengths: &'a [i64],
+        config: &LlamaConfig,
+        kind: Kind,
+        device: Device,
+    ) -> Result<Self> {
+        let has_flash = device.is_cuda() && kind == Kind::BFloat16;
+        let fits = config.head_dim % 8 == 0 && config.head_dim <= 256;
+        let flash = (has_flash && fits).then(|| torch_ext::Documents::of(lengths, device));
+        Ok(Self { lengths, flash: flash.transpose()? })
+    }
+
+    /// What each of them finds in itself.
+    ///
+    /// # Shapes
+    /// `q_1hnk`, `k_1gnk`, `v_1gnk` -> `y_1hnk`
+    fn attend(
+        &self,
+        q: &Tensor,
+        k: &Tensor,
+        v: &Tensor,
+        over: impl Fn([&Tensor; 3]) -> Tensor,
+    ) -> Tensor {
+        if let Some(documents) = &self.flash {
+            let [q_nhk, k_ngk, v_ngk] = [q, k, v].map(|it| it.squeeze_dim(0).transpose(0, 1));
+            let y_nhk = documents.attend(&q_nhk, &k_ngk, &v_ngk).expect("the model's own tensors");
+            return y_nhk.transpose(0, 1).unsqueeze(0);
+        }
+        // Splitting, and not a narrow view a document: its gradient is one concatenation.
+        let [q, k, v] = [q, k, v].map(|it| it.split_with_sizes(self.lengths, 2));
+        let documents = q.iter().zip(&k).zip(&v);
+        let attended: Vec<Tensor> = documents.map(|((q, k), v)| over([q, k, v])).collect();
+        Tensor::cat(&attended, 2)
+    }
+}
+
 /// Attention with its four matrices: queries, keys, values, output.
 ///
 /// # Shapes
@@ -54,12 +101,8 @@ pub(crate) fn attend(
     };
     let y_bhtk = match context {
         Context::Rows => over(&q_bhtk, &k_bhtk, &v_bhtk, true),
-        Context::Documents(lengths) => {
-            // Splitting, and not a narrow view a document: its gradient is one concatenation.
-            let [q, k, v] = [&q_bhtk, &k_bhtk, &v_bhtk].map(|it| it.split_with_sizes(lengths, 2));
-            let documents = q.iter().zip(&k).zip(&v);
-            let attended: Vec<Tensor> = documents.map(|((q, k), v)| over(q, k, v, true)).collect();
-            Tensor::cat(&attended, 2)
+        Context::Documents(documents) => {
+            documents.attend(&q_bhtk, &k_bhtk, &v_bhtk, |[q, k, v]| over(q, k, v, true))
         }
         Context::Cached(cache) => {
             let first = cache.is_empty();

@@ -17,7 +17,7 @@ use tch::Tensor;
 use crate::batch::{MicroBatch, Span};
 use crate::fault::{Fault, planted};
 use crate::model::linear::Linear;
-use crate::model::{Context, Rope, attention};
+use crate::model::{Context, Documents, Rope, attention};
 use crate::noise::{Dropout, Noise, Site};
 use crate::params::Model;
 use crate::ranks::Summand;
@@ -27,6 +27,7 @@ pub(crate) struct Split<'a> {
     model: &'a Model,
     batch: &'a MicroBatch,
     rope: Rc<Rope>,
+    documents: Option<Rc<Documents<'a>>>,
     noise: Option<Noise>,
     span: Span,
 }
@@ -81,10 +82,11 @@ impl<'a> Split<'a> {
         model: &'a Model,
         batch: &'a MicroBatch,
         rope: Rc<Rope>,
+        documents: Option<Rc<Documents<'a>>>,
         noise: Option<Noise>,
     ) -> Self {
         let span = model.mesh().span(places(batch));
-        Self { model, batch, rope, noise, span }
+        Self { model, batch, rope, documents, noise, span }
     }
 
     /// Runs a unit, of which the embedding has no input. The output is left out where only the way back is wanted: one
@@ -217,10 +219,7 @@ impl<'a> Split<'a> {
     /// `x_nd` -> `y_nd`, a summand
     fn attend(&self, x_nd: &Tensor, matrices: [Linear<'_>; 4]) -> Tensor {
         let [b, t] = self.batch.tokens_bt.size()[..] else { unreachable!("rows and places") };
-        let context = match &self.batch.lengths {
-            None => Context::Rows,
-            Some(lengths) => Context::Documents(lengths),
-        };
+        let context = self.documents.as_deref().map_or(Context::Rows, Context::Documents);
         let ranks = self.model.mesh().tensor.size();
         let shape = attention::Shape::of_one(&self.model.config, ranks);
         let x_btd = x_nd.view([b, t, -1]);
