@@ -63,8 +63,39 @@ pub enum Error {
 pub type Result<T, E = Error> = std::result::Result<T, E>;
 
 impl Error {
-    /// The first line of a C++ message; what follows it is a backtrace or a list of kernels.
+    /// The first line of a C++ message; what follows it is a backtrace or a list of kernels, but for NCCL's own words.
     pub(crate) fn torch(message: &str) -> Self {
-        Error::Torch(message.lines().next().unwrap_or_default().trim().to_owned())
+        let mut lines = message.lines();
+        let first = lines.next().unwrap_or_default().trim();
+        let nccl = lines.find(|line| *line == "Last error:").and_then(|_| lines.next());
+        match nccl.map(str::trim).filter(|line| !line.is_empty()) {
+            Some(nccl) => Error::Torch(format!("{first}: {nccl}")),
+            None => Error::Torch(first.to_owned()),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn of_a_long_message_the_first_line_is_kept_and_what_nccl_says() {
+        let check = |message: &str, expected: &str| {
+            assert_eq!(Error::torch(message).to_string(), format!("libtorch: {expected}"));
+        };
+        check("", "");
+        check("no such size\nException raised from ...\nframe #0: ...", "no such size");
+        // As ranks that share a GPU get it.
+        check(
+            "NCCL error in: NCCLUtils.cpp:94, invalid usage (run with NCCL_DEBUG=WARN for details)\n\
+             ncclInvalidUsage: This usually reflects invalid usage of NCCL library.\n\
+             Last error:\n\
+             Duplicate GPU detected : rank 1 and rank 0 both on CUDA device 3000\n\
+             Exception raised from ...",
+            "NCCL error in: NCCLUtils.cpp:94, invalid usage (run with NCCL_DEBUG=WARN for details): \
+             Duplicate GPU detected : rank 1 and rank 0 both on CUDA device 3000",
+        );
+        check("NCCL error\nLast error:\n", "NCCL error");
     }
 }
