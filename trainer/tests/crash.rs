@@ -167,12 +167,13 @@ fn a_launcher_that_restarts_ends_where_an_undisturbed_run_does_however_often_a_r
     let status = launcher.wait().expect("a child");
     let said = String::from_utf8(run.bytes("said")).expect("text");
     assert!(status.success(), "{said}");
-    assert!(2 * killed > crashes, "only {killed} of {crashes} kills met a rank");
-    // One clear error each time, and nothing else is one.
+    // One clear error each time, and nothing else is one. A rank that had just ended is killed without a word.
     let errors: Vec<&str> = said.lines().filter(|line| line.starts_with("error: ")).collect();
-    let clear = |error: &&&str| error.contains(" was killed by signal 9");
-    assert_eq!(errors.iter().filter(clear).count() as u64, killed, "{said}");
-    assert_eq!(errors.len() as u64, killed, "{said}");
+    let clear =
+        errors.iter().filter(|error| error.contains(" was killed by signal 9")).count() as u64;
+    assert!(clear <= killed, "{said}");
+    assert!(2 * clear > crashes, "only {clear} of {crashes} kills met a rank");
+    assert_eq!(errors.len() as u64, clear, "{said}");
 
     succeeds(&mut train(&run, 2, "whole", &["--set", "checkpoint.every=null"]));
     let [run_end, whole_end] = ["run", "whole"].map(|out| checkpoint::path(&run.path(out), steps));
