@@ -10,6 +10,8 @@ mod ranks;
 #[path = "golden_run/compared.rs"]
 mod compared;
 mod golden_run;
+#[path = "golden_run/refused.rs"]
+mod refused;
 #[cfg(debug_assertions)]
 #[path = "golden_run/planted.rs"]
 mod planted;
@@ -22,6 +24,7 @@ use std::rc::Rc;
 
 use compared::{check, config, make, off, square_of_ones};
 use golden_run::join;
+use refused::refused;
 use resumed::resumes;
 use tch::Kind;
 use trainer::config::{ParallelConfig, Zero};
@@ -226,17 +229,14 @@ fn numbers_that_are_none_on_one_replica_skip_the_step_on_all() {
 fn what_cannot_be_replicated_is_refused_with_the_reason() {
     ranks::run(4, |place| {
         let ranks = join(place);
-        let refused = |settings: &[&str], words: &str| {
-            let error = Run::open_on(&ranks, config(settings)).expect_err("refused");
-            let error = format!("{error:#}");
-            assert!(error.contains(words), "{error}");
-        };
         refused(
+            &ranks,
             &["parallel.replicate=3"],
             "`parallel.replicate` is 3, which does not divide the number of ranks, 4\n\
              hint: take a multiple of 6 ranks, or lower `parallel.replicate`",
         );
         refused(
+            &ranks,
             &["parallel.replicate=2", "parallel.tensor=2"],
             "`parallel.tensor` times `parallel.replicate` is 2 times 2, which leaves one rank of the number of ranks, 4, for \
              each replica: nothing would be sharded\nhint: take 8 ranks or more, or leave `parallel.replicate` out",

@@ -10,6 +10,8 @@ mod ranks;
 #[path = "golden_run/compared.rs"]
 mod compared;
 mod golden_run;
+#[path = "golden_run/refused.rs"]
+mod refused;
 #[cfg(debug_assertions)]
 #[path = "golden_run/silent.rs"]
 mod silent;
@@ -31,6 +33,7 @@ use std::rc::Rc;
 
 use compared::{check, config, make, off, square_of_ones};
 use golden_run::join;
+use refused::refused;
 use trainer::config::{ParallelConfig, Zero};
 use trainer::ranks::{Mesh, Ranks};
 use trainer::run::Run;
@@ -300,14 +303,14 @@ fn adapters_are_shared_as_their_matrices_are() {
 fn what_ranks_cannot_share_is_refused_with_the_reason() {
     ranks::run(4, |place| {
         let ranks = join(place);
-        let refused = |settings: &[&str], words: &str| {
-            let error = Run::open_on(&ranks, config(settings)).expect_err("refused");
-            let error = format!("{error:#}");
-            assert!(error.contains(words), "{error}");
-        };
-        refused(&["parallel.tensor=3"], "which does not divide the number of ranks, 4");
-        refused(&["parallel.tensor=4"], "has 2 heads of keys and values (`num_key_value_heads`)");
+        refused(&ranks, &["parallel.tensor=3"], "which does not divide the number of ranks, 4");
         refused(
+            &ranks,
+            &["parallel.tensor=4"],
+            "has 2 heads of keys and values (`num_key_value_heads`)",
+        );
+        refused(
+            &ranks,
             &["parallel.tensor=2", "batch.global=2", "batch.micro=2"],
             "there are 2 groups of 2 ranks, but an update has 1 micro-batches",
         );

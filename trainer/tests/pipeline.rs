@@ -10,6 +10,8 @@ mod ranks;
 #[path = "golden_run/compared.rs"]
 mod compared;
 mod golden_run;
+#[path = "golden_run/refused.rs"]
+mod refused;
 #[path = "golden_run/silent.rs"]
 mod silent;
 #[cfg(debug_assertions)]
@@ -27,6 +29,7 @@ use std::rc::Rc;
 
 use compared::{alone, check, config, make, off, square_of_ones};
 use golden_run::join;
+use refused::refused;
 use resumed::resumes;
 use silent::silent_beginning;
 use tch::{Device, Kind, Tensor};
@@ -388,18 +391,19 @@ fn calls_of_stages_are_compared_and_one_that_differs_is_named() {
 fn what_has_no_stages_is_refused_with_the_reason() {
     ranks::run(4, |place| {
         let ranks = join(place);
-        let refused = |settings: &[&str], words: &str| {
-            let error = Run::open_on(&ranks, config(settings)).expect_err("refused");
-            let error = format!("{error:#}");
-            assert!(error.contains(words), "{error}");
-        };
-        refused(&["parallel.pipeline=3"], "`parallel.pipeline` is 3, which does not divide");
-        refused(&["parallel.pipeline=4"], "has 2 blocks (`num_hidden_layers`)");
         refused(
+            &ranks,
+            &["parallel.pipeline=3"],
+            "`parallel.pipeline` is 3, which does not divide",
+        );
+        refused(&ranks, &["parallel.pipeline=4"], "has 2 blocks (`num_hidden_layers`)");
+        refused(
+            &ranks,
             &["parallel.pipeline=2", "parallel.tensor=3"],
             "`parallel.pipeline` times `parallel.tensor` is 2 times 3, which does not divide",
         );
         refused(
+            &ranks,
             &["parallel.pipeline=2", "batch.global=2", "batch.micro=2"],
             "there are 2 groups of 2 ranks, but an update has 1 micro-batches",
         );

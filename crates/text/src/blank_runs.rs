@@ -31,19 +31,12 @@ pub(crate) struct BlankRuns {
 }
 
 impl BlankRuns {
-    /// Checks the premises on a model's pieces.
-    pub(crate) fn new(pieces: &[Learnt], n_symbols: usize) -> Self {
-        let mut score = vec![f32::INFINITY; n_symbols];
-        for piece in pieces.iter().filter(|piece| piece.halves.is_some()) {
-            score[usize::from(piece.symbol)] = piece.score;
-        }
+    /// Checks the first premise on a model's pieces; the second is `scores_fall`.
+    pub(crate) fn new(pieces: &[Learnt], scores_fall: bool, n_symbols: usize) -> Self {
         let is_run = |text: &str| text.bytes().all(|byte| byte == b' ');
         let blanks_lead = pieces
             .iter()
             .all(|it| is_run(&it.text) || !it.text.bytes().skip(1).any(|byte| byte == b' '));
-        let scores_fall = pieces.iter().all(|it| {
-            it.halves.into_iter().flatten().all(|half| it.score <= score[usize::from(half)])
-        });
         if !blanks_lead || !scores_fall {
             return Self { leaves_run_alone: Vec::new() };
         }

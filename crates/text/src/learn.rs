@@ -14,7 +14,7 @@
 use crate::first_round;
 use crate::model::{BLANK, Kind, Model};
 use crate::rules::{Characters, Merge, Rank, Rules, Symbol, UNKNOWN};
-use crate::scan::Scan;
+use crate::scan::{Scan, Token};
 
 /// The rules of a model, and its pieces as the fast path sees them.
 #[derive(Debug)]
@@ -22,6 +22,8 @@ pub(crate) struct Learned {
     pub(crate) rules: Rules,
     /// The pieces that texts are made of: the characters, and what merges make.
     pub(crate) pieces: Vec<Learnt>,
+    /// Whether no piece scores higher than one that it is made from.
+    pub(crate) scores_fall: bool,
 }
 
 /// A piece that can occur.
@@ -31,8 +33,6 @@ pub(crate) struct Learnt {
     pub(crate) score: f32,
     /// In blank form.
     pub(crate) text: String,
-    /// The two symbols it is made from; none for a character.
-    pub(crate) halves: Option<[Symbol; 2]>,
 }
 
 impl Learned {
@@ -77,14 +77,18 @@ impl Learned {
         let mut rules = Rules::new(characters, order.len() - n_characters);
         let mut pieces = Vec::with_capacity(order.len());
         let mut scan = Scan::new();
-        let mut rank_of = vec![0; model.pieces.len()];
+        // That of a character is the first, since it is made from nothing.
+        let mut rank_of: Vec<Rank> = vec![0; model.pieces.len()];
+        let (mut meetings, mut scores_fall) = (Vec::new(), true);
         for (length, symbol) in order {
             let (text, score) = (text(symbol), model.pieces[usize::from(symbol)].score);
-            let mut halves = None;
             if length > 1 {
                 scan.merge(&rules, &text);
-                let symbols: Vec<Symbol> = scan.tokens().map(|token| token.symbol).collect();
-                let &[left, right] = symbols.as_slice() else { continue };
+                let tokens: Vec<Token> = scan.tokens().collect();
+                let &[Token { symbol: left, .. }, Token { symbol: right, start }] = &tokens[..]
+                else {
+                    continue;
+                };
                 if left == UNKNOWN || right == UNKNOWN {
                     return Err(format!(
                         "piece `{text}` is made from a character that is no piece"
@@ -93,34 +97,21 @@ impl Learned {
                 let rank = ranks.binary_search(&rank_key(score)).expect("every score has its rank");
                 let rank = u16::try_from(rank).expect("there are no more ranks than pieces");
                 rules.insert(left, right, Merge::new(rank, symbol));
-                if let &[left, right] = text.as_bytes() {
+                let bytes = text.as_bytes();
+                if let &[left, right] = bytes {
                     rules.insert_ascii(left, right, Merge::new(rank, symbol));
                 }
+                meetings.push(([bytes[start as usize - 1], bytes[start as usize]], rank));
+                scores_fall &= [left, right].iter().all(|&half| rank_of[usize::from(half)] <= rank);
                 rank_of[usize::from(symbol)] = rank;
-                halves = Some([left, right]);
             }
-            pieces.push(Learnt { symbol, score, text, halves });
+            pieces.push(Learnt { symbol, score, text });
         }
-        learn_soonest(&mut rules, &pieces, &rank_of, text);
-        Ok(Self { rules, pieces })
-    }
-}
-
-/// Tells the rules how soon something can happen between two bytes, if scores only fall from a piece to those that are made
-/// from it: [`crate::first_round`] has no use for it otherwise.
-fn learn_soonest(
-    rules: &mut Rules,
-    pieces: &[Learnt],
-    rank_of: &[Rank],
-    text: impl Fn(Symbol) -> String,
-) {
-    let rank = |symbol: Symbol| rank_of[usize::from(symbol)];
-    let halves = || pieces.iter().filter_map(|piece| Some((piece.symbol, piece.halves?)));
-    if halves().all(|(piece, halves)| halves.into_iter().all(|half| rank(half) <= rank(piece))) {
-        rules.set_soonest(halves().map(|(piece, [left, right])| {
-            let last = *text(left).as_bytes().last().expect("a piece is not empty");
-            ([last, text(right).as_bytes()[0]], rank(piece))
-        }));
+        if scores_fall {
+            // Otherwise `first_round` has no use for it.
+            rules.set_soonest(meetings.into_iter());
+        }
+        Ok(Self { rules, pieces, scores_fall })
     }
 }
 

@@ -32,9 +32,9 @@ pub(crate) struct Parts {
 impl Parts {
     /// Learns a model, or says which premise of the fast path it breaks.
     pub(crate) fn from_model(model: &Model) -> Result<Self, String> {
-        let Learned { rules, pieces } = Learned::from_model(model)?;
+        let Learned { rules, pieces, scores_fall } = Learned::from_model(model)?;
         let cuts = Cuts::between(pieces.iter().map(|piece| piece.text.as_str()));
-        let blank_runs = BlankRuns::new(&pieces, model.pieces.len());
+        let blank_runs = BlankRuns::new(&pieces, scores_fall, model.pieces.len());
         Ok(Self { rules, pieces, cuts, blank_runs })
     }
 }
