@@ -1,20 +1,18 @@
 //! The merges of two characters that are sure to come: made at once, before any are looked for one by one.
 //!
 //! # Claim
-//! Let no piece rank before a piece that it is made from. Let x and y be characters that become a piece of rank u, and let
-//! every merge across the places left of x and right of y rank behind u. Then x and y are merged.
+//! Let x and y be neighbouring characters that become a piece of rank u, and let every merge across the places left of x and
+//! right of y rank behind u. Then x and y are merged, and it changes nothing to merge them first.
 //!
 //! # Proof
-//! A merge that becomes possible by another ranks no sooner than it, so merges come in the order of their ranks. Look at
-//! the moment when all up to u are made. No merge across the two places was among them, so x is merged with
-//! y or with nothing; and with nothing it is not, as then their merge would still be to make. ∎
+//! As long as x and y are apart, their merge can be made, so none that ranks behind u is; and x or y can be merged with
+//! something else only across one of the two places. So they are merged with each other. If they are merged first, what becomes
+//! possible by it is a merge across one of the places as well, so it ranks behind u: until the moment when x and
+//! y would have been merged, it is never the most urgent, and the others are chosen as before. ∎ (Nothing is asked of the scores.)
 //!
-//! It may be made early: whatever is merged with x, y or both is merged across one of the two places, so that comes after u,
-//! and until then nothing depends on whether x and y are one. And of pairs that share a character only one can be sure, since
-//! each would have to rank before the other.
-//!
-//! A place is known by the two bytes that meet there ([`Rules::soonest`]). Where the premise does not hold, nothing is sure.
-//! In Llama's vocabulary half of all merges are, and they are the cheap ones: no merge waits for one before.
+//! Of pairs that share a character only one can be sure, since each would have to rank before the other. A place is known by
+//! the two bytes that meet there ([`Rules::soonest`]). In Llama's vocabulary half of all merges are sure, and they are the cheap
+//! ones: no merge waits for one before.
 
 #![expect(clippy::cast_possible_truncation, reason = "a text has at most `MAX_BYTES` bytes")]
 

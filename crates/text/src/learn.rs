@@ -107,10 +107,7 @@ impl Learned {
             }
             pieces.push(Learnt { symbol, score, text });
         }
-        if scores_fall {
-            // Otherwise `first_round` has no use for it.
-            rules.set_soonest(meetings.into_iter());
-        }
+        rules.set_soonest(meetings.into_iter());
         Ok(Self { rules, pieces, scores_fall })
     }
 }
